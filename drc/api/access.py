@@ -1,0 +1,84 @@
+"""Who calls, and what each route needs: a route without a permission cannot be registered."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+
+from drc import fleet
+from drc.api.context import Context, context_of
+from drc.auth import PERMISSIONS, Caller, unix_name
+from drc.db import Row
+from drc.errors import Forbidden, NotSignedIn
+
+Here = Annotated[Context, Depends(context_of)]
+
+
+def caller_of(request: Request, here: Here) -> Caller:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise NotSignedIn(hint="drc up  (on the machine that runs the API)")
+    return here.verifier.verify(token)
+
+
+Calling = Annotated[Caller, Depends(caller_of)]
+
+
+def owner_of(caller: Calling, here: Here) -> Row:
+    """The caller's row: id, login, uid. Made when a person is seen for the first time."""
+    known = here.owners.get(caller.subject)
+    if known:
+        return known
+    login = unix_name(caller.subject)
+    for suffix in ("", *map(str, range(2, 100))):
+        owner = fleet.ensure_owner(here.db, caller.subject, login + suffix)
+        if owner:
+            here.owners[caller.subject] = owner
+            return owner
+    raise Forbidden(f"A hundred people are called {login} here.")
+
+
+Owner = Annotated[Row, Depends(owner_of)]
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """The dependency that lets a caller pass who has every one of the permissions."""
+
+    permissions: tuple[str, ...]
+
+    def __call__(self, caller: Calling) -> None:
+        missing = [name for name in self.permissions if name not in caller.permissions]
+        if missing:
+            raise Forbidden(
+                f"This needs the permission {missing[0]}: {PERMISSIONS[missing[0]]}",
+                hint="Ask whoever runs drc here for a role that has it.",
+            )
+
+
+class Routes:
+    """An APIRouter whose every route names the permissions that it needs."""
+
+    def __init__(self, tag: str) -> None:
+        self.router = APIRouter(prefix="/v1", tags=[tag])
+
+    def _add(self, method: str, path: str, permissions: tuple[str, ...], **more: Any) -> Any:
+        if not permissions or not set(permissions) <= set(PERMISSIONS):
+            raise TypeError(f"{method} {path} must declare permissions out of drc.auth.PERMISSIONS")
+        return self.router.api_route(
+            path,
+            methods=[method],
+            dependencies=[Depends(Needs(permissions))],
+            openapi_extra={"x-permissions": list(permissions)},
+            **more,
+        )
+
+    def get(self, path: str, *permissions: str, **more: Any) -> Callable[..., Any]:
+        return self._add("GET", path, permissions, **more)
+
+    def post(self, path: str, *permissions: str, **more: Any) -> Callable[..., Any]:
+        return self._add("POST", path, permissions, **more)
+
+    def delete(self, path: str, *permissions: str, **more: Any) -> Callable[..., Any]:
+        return self._add("DELETE", path, permissions, **more)

@@ -1,0 +1,83 @@
+"""Building the API and running it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Response
+
+from drc import __version__, fleet
+from drc.api import conduct, events, fleetwide, keys, metrics, problems, sweep, vessels
+from drc.api.access import Here, Routes
+from drc.api.capacity import Capacity
+from drc.api.context import Context
+from drc.api.doorbell import Doorbell
+from drc.api.stream import Stream
+from drc.auth import Secrets, Verifier
+from drc.config import ApiSettings
+from drc.db import Database, migrate
+
+operations = Routes("operations")
+
+
+@operations.get("/metrics", "metrics:read")
+def read_metrics(here: Here) -> Response:
+    return Response(metrics.render(here.db), media_type="text/plain; version=0.0.4")
+
+
+def open_context(settings: ApiSettings) -> Context:
+    """Connects, and starts the doorbell and the event reader. Raises Misconfigured, Unreachable."""
+    verifier, secrets = Verifier.load(settings.keys), Secrets.load(settings.secret)
+    if settings.migrate_url:
+        migrate(settings.migrate_url)
+    db = Database(settings.database_url, name="drc-api")
+    doorbell, stream = Doorbell(db), Stream(db)
+    return Context(
+        db=db,
+        verifier=verifier,
+        secrets=secrets,
+        doorbell=doorbell,
+        stream=stream,
+        capacity=Capacity(db),
+        default_image=settings.image,
+        closers=[stream.close, doorbell.close, db.close],
+    )
+
+
+def create_app(context: Context) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        for close in context.closers:
+            close()
+
+    app = FastAPI(title="drc", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.context = context
+
+    @app.get("/health", tags=["operations"])
+    def health() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
+        """No token needed: whether the API answers and reaches its database."""
+        fleet.read_now(context.db)
+        return {"status": "ok", "version": __version__}
+
+    for routes in (vessels, fleetwide, keys, events, conduct):
+        app.include_router(routes.routes.router)
+    app.include_router(operations.router)
+    problems.install(app)
+    app.add_middleware(metrics.Timing)
+    return app
+
+
+def serve(settings: ApiSettings) -> None:
+    import uvicorn
+
+    context = open_context(settings)
+    sweep.start(context)
+    server = uvicorn.Config(
+        create_app(context),
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=3,
+    )
+    uvicorn.Server(server).run()

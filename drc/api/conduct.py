@@ -1,0 +1,118 @@
+"""What conductors report. Every call names vessel and attempt; another attempt's is refused."""
+
+from typing import Any
+from uuid import UUID
+
+from drc import fleet
+from drc.api.access import Calling, Here, Routes
+from drc.api.context import Context
+from drc.api.doorbell import EVENTS, WORK
+from drc.api.queue import serve_queue
+from drc.api.shapes import HostReport, LogReport, Proof, StepReport, Why
+from drc.auth import openssh_private, token_hash
+from drc.errors import NoSuchHost, StaleAttempt
+from drc.vessel import State
+
+routes = Routes("conduct")
+ATTEMPT = "/conduct/vessels/{id}/{attempt}"
+
+
+def known(here: Context, moved: object) -> None:
+    """Ring for a step that was taken; refuse one of another attempt or time."""
+    if not moved:
+        raise StaleAttempt
+    here.doorbell.ring(EVENTS)
+
+
+@routes.post(ATTEMPT + "/start", "vessels:conduct", status_code=204)
+def start(id: UUID, attempt: int, here: Here) -> None:
+    """The work was taken. Taking it again (after a crash) is fine while it starts."""
+    if fleet.start_vessel(here.db, str(id), attempt):
+        here.doorbell.ring(EVENTS)
+        return
+    rows = fleet.read_vessels(here.db, id=str(id))
+    known(here, rows and (rows[0]["state"], rows[0]["attempt"]) == (State.STARTING, attempt))
+
+
+@routes.get(ATTEMPT + "/secrets", "vessels:conduct")
+def secrets(id: UUID, attempt: int, caller: Calling, here: Here) -> dict[str, Any]:
+    """What goes into the vessel, and the attempt's token; only for who holds the claim."""
+    claim = fleet.read_claim(here.db, str(id), attempt, caller.subject)
+    if claim is None:
+        raise StaleAttempt
+    return {
+        "token": here.secrets.bespoke_token(str(id), attempt),
+        "host_key": openssh_private(here.secrets.host_key(claim["login"], claim["name"])),
+        "jupyter_token": here.secrets.jupyter_token(str(id)),
+        "authorized_keys": [row["line"] for row in fleet.list_keys(here.db, claim["owner_id"])],
+    }
+
+
+@routes.post(ATTEMPT + "/events", "vessels:conduct", status_code=204)
+def step(id: UUID, attempt: int, report: StepReport, here: Here) -> None:
+    known(here, fleet.note_event(here.db, str(id), attempt, **report.model_dump()))
+
+
+@routes.post(ATTEMPT + "/run", "vessels:conduct")
+def run(id: UUID, attempt: int, proof: Proof, caller: Calling, here: Here) -> dict[str, str]:
+    """Turn the vessel to running with its attempt's token; the same again answers the same."""
+    hashed = token_hash(proof.token)
+    if fleet.run_vessel(here.db, str(id), attempt, hashed):
+        here.doorbell.ring(EVENTS)
+        return {"state": State.RUNNING}
+    state = fleet.read_proof(here.db, str(id), attempt, hashed)
+    if state in (State.RUNNING, State.UNREACHABLE):
+        return {"state": state}
+    fleet.refuse_callback(
+        here.db, str(id), attempt, {"by": caller.subject, "state": state or "no such attempt"}
+    )
+    raise StaleAttempt
+
+
+@routes.post(ATTEMPT + "/fail", "vessels:conduct", status_code=204)
+def fail(id: UUID, attempt: int, why: Why, here: Here) -> None:
+    """It cannot go on. Its work becomes `stop`: what was made of it is taken away."""
+    known(here, fleet.fail_vessel(here.db, str(id), attempt, why.reason))
+    here.doorbell.ring(WORK)
+
+
+@routes.post(ATTEMPT + "/absent", "vessels:conduct", status_code=204)
+def absent(id: UUID, attempt: int, report: LogReport, here: Here) -> None:
+    """The host's Docker says that the container is absent: give back what was held."""
+    if report.log is not None:
+        fleet.write_log(here.db, str(id), report.log)
+    known(here, fleet.bury_vessel(here.db, str(id), attempt))
+    serve_queue(here)
+
+
+@routes.post(ATTEMPT + "/found", "vessels:conduct", status_code=204)
+def found(id: UUID, attempt: int, here: Here) -> None:
+    """The host is back and the vessel runs."""
+    known(here, fleet.find_lost_vessel(here.db, str(id), attempt))
+
+
+@routes.post("/conduct/vessels/{id}/log", "vessels:conduct", status_code=204)
+def log(id: UUID, report: LogReport, here: Here) -> None:
+    fleet.write_log(here.db, str(id), report.log or "")
+
+
+@routes.post("/conduct/hosts/{id}/report", "hosts:conduct", status_code=204)
+def report(id: int, report: HostReport, here: Here) -> None:
+    """What a host was found to be; it takes vessels from now on."""
+    if not fleet.report_host(here.db, id, **report.model_dump()):
+        raise NoSuchHost
+    serve_queue(here)
+
+
+@routes.post("/conduct/hosts/{id}/ill", "hosts:conduct", status_code=204)
+def ill(id: int, why: Why, here: Here) -> None:
+    if not fleet.report_ill_host(here.db, id, why.reason):
+        raise NoSuchHost
+
+
+@routes.post("/conduct/hosts/{id}/silent", "hosts:conduct")
+def silent(id: int, here: Here) -> dict[str, int]:
+    """The host does not answer: its running vessels are unreachable until it does."""
+    lost = fleet.lose_vessels(here.db, id)
+    here.doorbell.ring(EVENTS)
+    return {"lost": lost}

@@ -1,0 +1,31 @@
+"""What one API process holds while it runs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import cast
+
+from fastapi import Request
+
+from drc.api.capacity import Capacity
+from drc.api.doorbell import Doorbell
+from drc.api.stream import Stream
+from drc.auth import Secrets, Verifier
+from drc.db import Database, Row
+
+
+@dataclass(slots=True)
+class Context:
+    db: Database
+    verifier: Verifier
+    secrets: Secrets
+    doorbell: Doorbell
+    stream: Stream
+    capacity: Capacity
+    default_image: str
+    owners: dict[str, Row] = field(default_factory=dict[str, Row])
+    """Owners by subject. An owner's row never changes."""
+    closers: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
+
+
+def context_of(request: Request) -> Context:
+    return cast(Context, request.app.state.context)

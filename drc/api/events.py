@@ -1,0 +1,38 @@
+"""What happens to vessels, as it happens: server-sent events."""
+
+from typing import Annotated
+
+from fastapi import Header, Query
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from drc import fleet
+from drc.api.access import Calling, Here, Owner, Routes
+from drc.api.stream import parse_place
+from drc.api.vessels import of_name
+from drc.errors import Forbidden
+
+routes = Routes("events")
+
+
+@routes.get("/events", "vessels:read", response_class=StreamingResponse)
+async def follow(
+    owner: Owner,
+    caller: Calling,
+    here: Here,
+    vessel: Annotated[str | None, Query(description="of this vessel of yours only")] = None,
+    everybody: Annotated[bool, Query(description="needs vessels:read:any")] = False,
+    after: Annotated[str | None, Query(description="a place; 0-0 is the beginning")] = None,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> StreamingResponse:
+    """Events from a place on (default: from now), until the client leaves."""
+    if everybody and "vessels:read:any" not in caller.permissions:
+        raise Forbidden("Following everybody's vessels needs the permission vessels:read:any.")
+    place = last_event_id or after
+    id = await run_in_threadpool(of_name, here, owner, vessel) if vessel else None
+    begin = parse_place(place) if place else await run_in_threadpool(fleet.read_place, here.db)
+    return StreamingResponse(
+        here.stream.follow(begin, None if everybody else owner["id"], id),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )

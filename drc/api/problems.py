@@ -1,0 +1,47 @@
+"""Errors on the wire: RFC 9457 problem details, with the family's code and hint."""
+
+import logging
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from drc.errors import BadInput, DrcError
+
+log = logging.getLogger("drc.api")
+
+
+def problem(status: int, code: str, message: str, hint: str = "") -> JSONResponse:
+    body = {"type": "about:blank", "status": status, "title": message, "code": code}
+    headers = {"Retry-After": "1"} if status == 503 else {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if hint:
+        body["hint"] = hint
+    return JSONResponse(body, status, headers, media_type="application/problem+json")
+
+
+def of_error(failed: DrcError) -> JSONResponse:
+    return problem(failed.http_status, failed.code, failed.message, failed.hint)
+
+
+def install(app: FastAPI) -> None:
+    @app.exception_handler(DrcError)
+    def expected(_: Request, failed: DrcError) -> JSONResponse:
+        return of_error(failed)
+
+    @app.exception_handler(RequestValidationError)
+    def malformed(_: Request, failed: RequestValidationError) -> JSONResponse:
+        first = failed.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:]) or "The request"
+        return of_error(BadInput(f"{where}: {first['msg']}."))
+
+    @app.exception_handler(HTTPException)
+    def http(_: Request, failed: HTTPException) -> JSONResponse:
+        return problem(failed.status_code, f"http-{failed.status_code}", str(failed.detail))
+
+    @app.exception_handler(Exception)
+    def bug(request: Request, failed: Exception) -> JSONResponse:
+        log.exception("%s %s", request.method, request.url.path, exc_info=failed)
+        return problem(500, "bug", "The API met a bug; its log has the details.")

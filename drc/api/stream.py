@@ -1,0 +1,139 @@
+"""Server-sent events: one thread per process reads the event table and feeds every follower."""
+
+import asyncio
+import json
+import logging
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+
+from drc import fleet
+from drc.api.doorbell import EVENTS
+from drc.db import Database, Row
+from drc.errors import BadInput, DatabaseUnreachable
+
+PATIENCE = 1.0  # seconds without a ring after which the reader looks anyway
+KEEP_ALIVE = 15.0  # seconds of silence after which a comment is sent; proxies cut at 30 to 60
+BEHIND = 10_000  # events that a follower may lag behind before it is cut off, to come back
+
+log = logging.getLogger("drc.api.stream")
+
+Place = tuple[str, int]
+
+
+def parse_place(text: str) -> Place:
+    """`xid-id`, as the stream's `id:` lines say it. Raises BadInput."""
+    xid, dash, id = text.partition("-")
+    if not (dash and xid.isdigit() and id.isdigit() and len(text) < 40):
+        raise BadInput(f"“{text}” is not a place in the event stream.")
+    return xid, int(id)
+
+
+@dataclass(eq=False, slots=True)
+class Follower:
+    owner_id: int | None
+    vessel_id: str | None
+    loop: asyncio.AbstractEventLoop
+    queue: asyncio.Queue[Row | None] = field(default_factory=lambda: asyncio.Queue(BEHIND))
+
+    def wants(self, row: Row) -> bool:
+        return self.owner_id in (None, row["owner_id"]) and (
+            self.vessel_id is None or self.vessel_id == str(row["vessel_id"])
+        )
+
+    def put(self, row: Row | None) -> None:
+        try:
+            self.queue.put_nowait(row)
+        except asyncio.QueueFull:
+            self.queue.get_nowait()
+            self.queue.put_nowait(None)
+
+
+class Stream:
+    def __init__(self, db: Database) -> None:
+        self.db = db
+        self.followers: set[Follower] = set()
+        self.closed = threading.Event()
+        self.thread = threading.Thread(target=self._run, name="event-reader", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        place: Place | None = None
+        while not self.closed.is_set():
+            try:
+                place = place or fleet.read_place(self.db)
+                for _ in self.db.listen(EVENTS, patience=PATIENCE):
+                    if self.closed.is_set():
+                        return
+                    place = self._feed(place)
+            except DatabaseUnreachable as failed:
+                log.warning("%s", failed)
+                self.closed.wait(1)
+
+    def _feed(self, place: Place) -> Place:
+        while True:
+            rows = fleet.read_events(self.db, place) if self.followers else []
+            if not self.followers:
+                return fleet.read_place(self.db)
+            for row in rows:
+                place = row["xid"], row["id"]
+                for follower in list(self.followers):
+                    if follower.wants(row):
+                        follower.loop.call_soon_threadsafe(follower.put, row)
+            if len(rows) < 500:
+                return place
+
+    async def follow(
+        self, after: Place | None, owner_id: int | None, vessel_id: str | None
+    ) -> AsyncIterator[str]:
+        """The events after a place, then those that come, each as one server-sent event."""
+        me = Follower(owner_id, vessel_id, asyncio.get_running_loop())
+        self.followers.add(me)  # before catching up, so that nothing falls between
+        try:
+            yield ": hello\n\n"
+            sent = after
+            while after is not None:
+                rows = await run_in_threadpool(
+                    fleet.read_events, self.db, after, owner_id=owner_id, vessel_id=vessel_id
+                )
+                for row in rows:
+                    after = sent = row["xid"], row["id"]
+                    yield encode(row)
+                if len(rows) < 500:
+                    break
+            while not self.closed.is_set():
+                try:
+                    row = await asyncio.wait_for(me.queue.get(), KEEP_ALIVE)
+                except TimeoutError:
+                    yield ": still here\n\n"
+                    continue
+                if row is None:
+                    return  # too far behind, or closing: the client comes back with its place
+                if sent is None or (int(row["xid"]), row["id"]) > (int(sent[0]), sent[1]):
+                    yield encode(row)
+        finally:
+            self.followers.discard(me)
+
+    def close(self) -> None:
+        self.closed.set()
+        for follower in list(self.followers):
+            follower.loop.call_soon_threadsafe(follower.put, None)
+        self.thread.join(timeout=5)
+
+
+def event_view(row: Row) -> dict[str, Any]:
+    return {
+        "at": row["at"].isoformat(),
+        "kind": row["kind"],
+        "vessel": row["vessel"],
+        "vessel_id": str(row["vessel_id"]) if row["vessel_id"] else None,
+        "attempt": row["attempt"],
+        **row["data"],
+    }
+
+
+def encode(row: Row) -> str:
+    return f"id: {row['xid']}-{row['id']}\nevent: {row['kind']}\ndata: {json.dumps(event_view(row))}\n\n"

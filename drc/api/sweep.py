@@ -1,0 +1,56 @@
+"""The API's own round: named limits, and what a process that died between two steps left undone."""
+
+import logging
+import threading
+from datetime import timedelta
+
+from drc import fleet
+from drc.api.context import Context
+from drc.api.doorbell import EVENTS, WORK
+from drc.api.queue import serve_queue
+from drc.errors import DrcError
+from drc.vessel import RESERVED_LIMIT, STARTING_LIMIT, State
+
+PAUSE = 5.0  # seconds; every process sweeps, and each step is safe to do twice at once
+REQUEST_AGE = timedelta(hours=24)
+
+log = logging.getLogger("drc.api.sweep")
+
+
+def run_once(here: Context) -> dict[str, int]:
+    """One round. Returns what it did."""
+    failed = 0
+    for row in fleet.list_overdue(here.db, RESERVED_LIMIT, STARTING_LIMIT):
+        if row["state"] == State.RESERVED:
+            reason = f"No conductor took it within {RESERVED_LIMIT.seconds} s."
+        else:
+            reason = f"It did not come up within {STARTING_LIMIT.seconds} s."
+        failed += fleet.fail_vessel(here.db, str(row["id"]), row["attempt"], reason) is not None
+    if failed:
+        here.doorbell.ring(WORK, EVENTS)
+    return {
+        "failed": failed,
+        "placed": serve_queue(here),
+        "forgotten": fleet.forget_requests(here.db, REQUEST_AGE),
+    }
+
+
+def start(here: Context) -> None:
+    """Sweep in the background until the context closes."""
+    closed = threading.Event()
+
+    def loop() -> None:
+        while not closed.wait(PAUSE):
+            try:
+                done = run_once(here)
+            except DrcError as failed:
+                log.warning("%s", failed)
+            except Exception:  # a bug here must not end the sweeping
+                log.exception("the sweep failed")
+            else:
+                if done["failed"] or done["placed"]:
+                    log.info("swept: %s", done)
+
+    thread = threading.Thread(target=loop, name="sweep", daemon=True)
+    thread.start()
+    here.closers.append(closed.set)

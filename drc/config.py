@@ -1,0 +1,98 @@
+"""What the programs are told by their environment and by files, as values."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from drc import __version__
+from drc.errors import Misconfigured
+
+DEFAULT_URL = "http://127.0.0.1:8787"
+DEFAULT_IMAGE = f"drc/vessel:{__version__}"
+NET_IMAGE = f"drc/net:{__version__}"
+
+
+def need(environ: Mapping[str, str], name: str) -> str:
+    value = environ.get(name, "")
+    if not value:
+        raise Misconfigured(f"{name} is not set.", hint="See docs/configuration.md.")
+    return value
+
+
+def count(environ: Mapping[str, str], name: str, default: int) -> int:
+    value = environ.get(name, str(default))
+    if not value.isdigit():
+        raise Misconfigured(f"{name} is “{value}”, which is not a number.")
+    return int(value)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    database_url: str
+    keys: Path
+    secret: Path
+    host: str
+    port: int
+    image: str
+    migrate_url: str | None
+
+
+def api_settings(environ: Mapping[str, str]) -> ApiSettings:
+    host = environ.get("DRC_HOST", "127.0.0.1")
+    if host not in ("127.0.0.1", "::1", "localhost"):
+        raise Misconfigured(
+            f"The API would listen on {host} without TLS.",
+            hint="Let it listen on 127.0.0.1, and a proxy that has a certificate in front of it.",
+        )
+    return ApiSettings(
+        database_url=need(environ, "DRC_DATABASE_URL"),
+        keys=Path(need(environ, "DRC_KEYS")),
+        secret=Path(need(environ, "DRC_SECRET")),
+        host=host,
+        port=count(environ, "DRC_PORT", 8787),
+        image=environ.get("DRC_IMAGE", DEFAULT_IMAGE),
+        migrate_url=environ.get("DRC_MIGRATE_URL"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Which API the command line talks to, and as whom."""
+
+    url: str
+    token: str | None
+
+    def __repr__(self) -> str:
+        return f"Account({self.url!r}, [REDACTED])"
+
+
+def account_file(environ: Mapping[str, str] = os.environ) -> Path:
+    home = environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return Path(home) / "drc" / "account.json"
+
+
+def load_account(environ: Mapping[str, str] = os.environ) -> Account:
+    """DRC_URL and DRC_TOKEN, else the file that signing in wrote. Raises Misconfigured."""
+    saved: dict[str, str] = {}
+    file = account_file(environ)
+    try:
+        saved = json.loads(file.read_text())
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as failed:
+        raise Misconfigured(f"{file} cannot be read: {failed}", hint="drc up writes it anew.") from None
+    url = environ.get("DRC_URL") or saved.get("url") or DEFAULT_URL
+    return Account(url.rstrip("/"), environ.get("DRC_TOKEN") or saved.get("token"))
+
+
+def save_account(account: Account, environ: Mapping[str, str] = os.environ) -> None:
+    """Written whole or not at all, readable by its owner only."""
+    file = account_file(environ)
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = file.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        json.dump({"url": account.url, "token": account.token}, out)
+    fresh.replace(file)

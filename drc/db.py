@@ -1,0 +1,153 @@
+"""The only door to psycopg: how a statement is found and run, and what its errors mean.
+
+Which statement to run is drc.fleet's business. Statements live under sql/queries, one per file;
+the schema under sql/migrations, applied in order, forward only, each once.
+"""
+
+import hashlib
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import psycopg.errors
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from drc.errors import (
+    DatabaseUnreachable,
+    DrcError,
+    HostTaken,
+    Misconfigured,
+    NameTaken,
+    RequestChanged,
+)
+
+Row = dict[str, Any]
+
+CONSTRAINTS: dict[str, type[DrcError]] = {
+    "a_name_serves_one_living_vessel": NameTaken,
+    "a_request_is_made_once": RequestChanged,
+    "a_gpu_is_on_one_host": HostTaken,
+}
+"""What the violation of a constraint means to the person whose request ran into it."""
+
+MIGRATION_LOCK = 0x64726331  # "drc1": programs that start together migrate one after the other
+
+
+def sql_folder() -> Path:
+    """Where sql/ is: a checkout, an editable install and a wheel have it as a package."""
+    spec = importlib.util.find_spec("sql")
+    if spec is None or not spec.submodule_search_locations:
+        raise Misconfigured("The folder sql/ is missing from this installation of drc.")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+@cache
+def statement(name: str) -> bytes:
+    return (sql_folder() / "queries" / f"{name}.sql").read_bytes()
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """psycopg's errors as ours."""
+    try:
+        yield
+    except psycopg.errors.IntegrityError as failed:
+        meaning = CONSTRAINTS.get(failed.diag.constraint_name or "")
+        if meaning is None:
+            raise
+        raise meaning() from failed
+    except (psycopg.OperationalError, PoolTimeout) as failed:
+        first_line = str(failed).partition("\n")[0]
+        raise DatabaseUnreachable(f"The database does not answer: {first_line}") from failed
+
+
+class Database:
+    """A pool of connections in autocommit: one statement is one transaction."""
+
+    def __init__(self, url: str, *, size: int = 8, name: str = "drc") -> None:
+        self.url = url
+        self.pool = ConnectionPool[psycopg.Connection[DictRow]](
+            url,
+            min_size=1,
+            max_size=size,
+            timeout=5,
+            open=True,
+            check=ConnectionPool[psycopg.Connection[DictRow]].check_connection,
+            kwargs={
+                "autocommit": True,
+                "row_factory": dict_row,
+                "prepare_threshold": 0,
+                "application_name": name,
+                "options": "-c statement_timeout=10s -c lock_timeout=2s -c jit=off"
+                " -c idle_in_transaction_session_timeout=30s",
+            },
+        )
+
+    def all(self, query: str, /, **parameters: Any) -> list[Row]:
+        """Every row of `sql/queries/<query>.sql`."""
+        with translated(), self.pool.connection() as connection:
+            return connection.execute(statement(query), parameters).fetchall()
+
+    def one(self, query: str, /, **parameters: Any) -> Row | None:
+        """The first row, or None."""
+        with translated(), self.pool.connection() as connection:
+            return connection.execute(statement(query), parameters).fetchone()
+
+    def ring(self, channel: str) -> None:
+        """Wake whoever listens on a channel. Its own short transaction, never a hot one."""
+        with translated(), self.pool.connection() as connection:
+            connection.execute("SELECT pg_notify(%s, '')", [channel])
+
+    def listen(self, *channels: str, patience: float) -> Iterator[bool]:
+        """Yields True when one of the channels rang, False after `patience` seconds of silence.
+
+        Ends with DatabaseUnreachable when the connection breaks; the caller begins again.
+        """
+        with translated(), psycopg.connect(self.url, autocommit=True) as connection:
+            for channel in channels:
+                connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel)))
+            yield True  # something may have rung before we listened
+            while True:
+                rang = list(connection.notifies(timeout=patience, stop_after=1))
+                yield bool(rang)
+
+    def close(self) -> None:
+        self.pool.close()
+
+
+def migrate(url: str) -> list[str]:
+    """Bring a database up to this code. Returns the names of the migrations applied now.
+
+    Raises Misconfigured when the database is newer than the code, or a migration that was applied
+    differs from the file of that name; DatabaseUnreachable.
+    """
+    files = sorted((sql_folder() / "migrations").glob("*.sql"))
+    wanted = {file.name: file.read_bytes() for file in files}
+    applied: list[str] = []
+    with translated(), psycopg.connect(url) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK])
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS migration (name text PRIMARY KEY, sha256 text NOT NULL,"
+            " applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        there = dict(connection.execute("SELECT name, sha256 FROM migration").fetchall())
+        unknown = sorted(set(there) - set(wanted))
+        if unknown:
+            raise Misconfigured(
+                f"The database is newer than this drc: it has {unknown[-1]}.",
+                hint="Install the newer drc.",
+            )
+        for name, text in wanted.items():
+            digest = hashlib.sha256(text).hexdigest()
+            if name not in there:
+                connection.execute(text)
+                connection.execute("INSERT INTO migration VALUES (%s, %s)", [name, digest])
+                applied.append(name)
+            elif there[name] != digest:
+                raise Misconfigured(f"The migration {name} was changed after it was applied.")
+    return applied

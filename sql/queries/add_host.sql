@@ -1,0 +1,20 @@
+-- Add a host, or change how one is reached, and have a conductor look at it.
+-- Parameters: name text, ssh_user text, ssh_address text, ssh_port int, ssh_host_key text,
+--   docker_socket text, address text, ports_from int, simulate text (NULL: real GPUs only).
+WITH h AS (
+  INSERT INTO host (name, ssh_user, ssh_address, ssh_port, ssh_host_key, docker_socket, address,
+                    ports_from, simulate)
+  VALUES (%(name)s::text, %(ssh_user)s::text, %(ssh_address)s::text, %(ssh_port)s::int,
+          %(ssh_host_key)s::text, %(docker_socket)s::text, %(address)s::text,
+          %(ports_from)s::int, %(simulate)s::text)
+  ON CONFLICT ON CONSTRAINT a_host_name_is_used_once DO UPDATE
+  SET ssh_user = EXCLUDED.ssh_user, ssh_address = EXCLUDED.ssh_address,
+      ssh_port = EXCLUDED.ssh_port, ssh_host_key = EXCLUDED.ssh_host_key,
+      docker_socket = EXCLUDED.docker_socket, address = EXCLUDED.address,
+      simulate = EXCLUDED.simulate
+  RETURNING id
+)
+INSERT INTO outbox (verb, host_id) SELECT 'probe', id FROM h
+ON CONFLICT (host_id) WHERE verb = 'probe' DO UPDATE
+SET generation = outbox.generation + 1, tries = 0, run_at = clock_timestamp()
+RETURNING host_id

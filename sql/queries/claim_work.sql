@@ -1,0 +1,44 @@
+-- Take the oldest due piece of work under a lease and, for a start, a waiting berth with it.
+-- Parameters: conductor text, lease interval, hosts int[] (to be left alone: busy or silent).
+-- Zero rows: nothing is due. A claim whose lease ran out is due again.
+-- Locks: the outbox row and the berth, by SKIP LOCKED.
+WITH due AS MATERIALIZED (
+  SELECT id FROM outbox
+  WHERE run_at <= clock_timestamp()
+    AND (lease_until IS NULL OR lease_until < now())
+    AND NOT host_id = ANY (%(hosts)s::int[])
+  ORDER BY run_at
+  LIMIT 1
+  FOR UPDATE SKIP LOCKED
+),
+w AS (
+  UPDATE outbox SET claimed_by = %(conductor)s::text, lease_until = now() + %(lease)s::interval,
+                    tries = outbox.tries + 1
+  FROM due WHERE outbox.id = due.id
+  RETURNING outbox.id, verb, outbox.host_id, vessel_id, attempt, generation, tries
+),
+waiting AS MATERIALIZED (
+  SELECT b.host_id, b.number
+  FROM berth b JOIN w ON b.host_id = w.host_id
+  WHERE w.verb = 'start' AND b.vessel_id IS NULL AND b.ready
+    AND NOT EXISTS (SELECT FROM berth o WHERE o.vessel_id = w.vessel_id)
+  ORDER BY b.number
+  LIMIT 1
+  FOR UPDATE OF b SKIP LOCKED
+),
+b AS (
+  UPDATE berth SET vessel_id = w.vessel_id
+  FROM waiting, w
+  WHERE berth.host_id = waiting.host_id AND berth.number = waiting.number
+  RETURNING berth.number
+)
+SELECT w.id, w.verb, w.host_id, w.vessel_id, w.attempt, w.generation, w.tries,
+       coalesce((SELECT number FROM b),
+                (SELECT number FROM berth o WHERE o.vessel_id = w.vessel_id)) AS berth,
+       v.name, v.state, v.image, v.env, v.millicpus, v.memory_mib, v.shm_mib, v.gpus AS n_gpus,
+       o.login, o.uid,
+       coalesce((SELECT array_agg(g.uuid ORDER BY g.idx) FROM gpu g
+                 WHERE g.vessel_id = v.id AND NOT g.simulated), '{}') AS gpu_uuids
+FROM w
+LEFT JOIN vessel v ON v.id = w.vessel_id
+LEFT JOIN owner o ON o.id = v.owner_id

@@ -1,0 +1,6 @@
+-- The owner's living vessel of a name, or else the last that bore it.
+-- Parameters: owner_id bigint, name text. Zero rows: there was never one.
+SELECT id FROM vessel
+WHERE owner_id = %(owner_id)s::bigint AND name = %(name)s::text
+ORDER BY (state IN ('buried', 'failed')), created_at DESC
+LIMIT 1

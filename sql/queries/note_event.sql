@@ -1,0 +1,17 @@
+-- A step inside `starting`: image_ready, ssh_ready or jupyter_ready.
+-- Parameters: id uuid, attempt int, kind text, data jsonb, image_digest text, ssh_address text,
+--   ssh_port int (the last three NULL: unchanged).
+-- Zero rows: the vessel is not starting, or this is another attempt.
+WITH v AS (
+  UPDATE vessel
+  SET image_digest = coalesce(%(image_digest)s::text, image_digest),
+      ssh_address = coalesce(%(ssh_address)s::text, ssh_address),
+      ssh_port = coalesce(%(ssh_port)s::int, ssh_port),
+      image_ready_at = CASE WHEN %(kind)s::text = 'image_ready'
+                            THEN clock_timestamp() ELSE image_ready_at END
+  WHERE id = %(id)s::uuid AND attempt = %(attempt)s::int AND state = 'starting'
+  RETURNING id, owner_id, attempt
+)
+INSERT INTO event (kind, owner_id, vessel_id, attempt, data)
+SELECT %(kind)s::text, owner_id, id, attempt, %(data)s::jsonb FROM v
+RETURNING vessel_id

@@ -1,0 +1,9 @@
+-- What a conductor needs to know of an attempt whose work it holds.
+-- Parameters: id uuid, attempt int, conductor text. Zero rows: it does not hold it.
+SELECT v.owner_id, v.name, o.login, o.uid
+FROM outbox w
+JOIN vessel v ON v.id = w.vessel_id AND v.attempt = w.attempt
+JOIN owner o ON o.id = v.owner_id
+WHERE w.vessel_id = %(id)s::uuid AND w.attempt = %(attempt)s::int
+  AND w.claimed_by = %(conductor)s::text AND w.lease_until > now()
+LIMIT 1

@@ -1,0 +1,21 @@
+-- Vessels as people see them, newest first.
+-- Parameters: id uuid (NULL: any), owner_id bigint (NULL: everybody's), ended boolean (with the
+--   buried and failed ones too), most int. Zero rows: none.
+SELECT v.id, v.name, o.login AS owner, o.uid, v.owner_id, v.state, v.reason, v.outcome, v.attempt,
+       v.gpus AS n_gpus, v.models, v.gpu_memory_mib, v.wants_millicpus, v.wants_memory_mib,
+       v.wants_host, v.shm_mib, v.image, v.image_digest, v.env, v.lifetime,
+       v.host_id, h.name AS host, v.millicpus, v.memory_mib, v.ssh_address, v.ssh_port,
+       v.created_at, v.state_since, v.ends_at,
+       coalesce(
+         (SELECT jsonb_agg(jsonb_build_object('uuid', g.uuid, 'name', g.name, 'model', g.model,
+                   'memory_mib', g.memory_mib, 'index', g.idx, 'simulated', g.simulated)
+                   ORDER BY g.idx)
+          FROM gpu g WHERE g.vessel_id = v.id), '[]') AS gpus
+FROM vessel v
+JOIN owner o ON o.id = v.owner_id
+LEFT JOIN host h ON h.id = v.host_id
+WHERE (%(id)s::uuid IS NULL OR v.id = %(id)s::uuid)
+  AND (%(owner_id)s::bigint IS NULL OR v.owner_id = %(owner_id)s::bigint)
+  AND (%(ended)s::boolean OR v.state NOT IN ('buried', 'failed'))
+ORDER BY v.created_at DESC, v.id
+LIMIT %(most)s::int

@@ -1,0 +1,5 @@
+-- Keep for the audit that a callback with a wrong token, attempt or time was refused.
+-- Parameters: id uuid, attempt int, data jsonb.
+INSERT INTO event (kind, vessel_id, attempt, data)
+VALUES ('callback_refused', %(id)s::uuid, %(attempt)s::int, %(data)s::jsonb)
+RETURNING id

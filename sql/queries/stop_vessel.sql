@@ -1,0 +1,25 @@
+-- End a vessel: one that waits is buried at once, one on a host goes to `stopping` and its work
+-- becomes `stop`; a claim on that work stays until its holder notices.
+-- Parameters: id uuid, attempt int (NULL: whichever), sources text[], outcome text, reason text.
+-- Zero rows: the state does not allow it.
+-- Locks: the vessel's row, then its outbox row.
+WITH v AS (
+  UPDATE vessel
+  SET state = CASE WHEN state = 'queued' THEN 'buried' ELSE 'stopping' END,
+      state_since = clock_timestamp(), outcome = %(outcome)s::text, reason = %(reason)s::text
+  WHERE id = %(id)s::uuid AND state = ANY (%(sources)s::text[])
+    AND (%(attempt)s::int IS NULL OR attempt = %(attempt)s::int)
+  RETURNING id, owner_id, attempt, state, outcome, host_id
+),
+o AS (
+  INSERT INTO outbox (verb, host_id, vessel_id, attempt)
+  SELECT 'stop', host_id, id, attempt FROM v WHERE state = 'stopping'
+  ON CONFLICT (vessel_id) WHERE verb IN ('start', 'stop') DO UPDATE
+  SET verb = 'stop', generation = outbox.generation + 1, tries = 0, run_at = clock_timestamp(),
+      trouble = NULL
+)
+INSERT INTO event (kind, owner_id, vessel_id, attempt, data)
+SELECT v.state, owner_id, id, attempt,
+       jsonb_build_object('reason', %(reason)s::text, 'outcome', outcome)
+FROM v
+RETURNING kind AS state
