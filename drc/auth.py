@@ -208,8 +208,7 @@ def openssh_public(key: Ed25519PrivateKey) -> str:
 
 
 _SYSTEM_NAMES = frozenset(
-    "root daemon bin sys sync games man lp mail news uucp proxy backup list irc nobody sshd "
-    "systemd-network messagebus ubuntu debian admin sudo shadow staff users drc".split()
+    ["root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy", "backup", "list", "irc", "nobody", "sshd", "systemd-network", "messagebus", "ubuntu", "debian", "admin", "sudo", "shadow", "staff", "users", "drc"]
 )
 
 

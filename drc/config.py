@@ -82,7 +82,9 @@ def load_account(environ: Mapping[str, str] = os.environ) -> Account:
     except FileNotFoundError:
         pass
     except (OSError, ValueError) as failed:
-        raise Misconfigured(f"{file} cannot be read: {failed}", hint="drc up writes it anew.") from None
+        raise Misconfigured(
+            f"{file} cannot be read: {failed}", hint="drc up writes it anew."
+        ) from None
     url = environ.get("DRC_URL") or saved.get("url") or DEFAULT_URL
     return Account(url.rstrip("/"), environ.get("DRC_TOKEN") or saved.get("token"))
 

@@ -110,7 +110,9 @@ class Database:
         """
         with translated(), psycopg.connect(self.url, autocommit=True) as connection:
             for channel in channels:
-                connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel)))
+                connection.execute(
+                    psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel))
+                )
             yield True  # something may have rung before we listened
             while True:
                 rang = list(connection.notifies(timeout=patience, stop_after=1))

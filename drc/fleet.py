@@ -45,9 +45,7 @@ def ensure_owner(db: Database, subject: str, login: str) -> Row | None:
 
 
 def add_key(db: Database, owner_id: int, name: str, line: str, fingerprint: str) -> bool:
-    return bool(
-        db.one("add_key", owner_id=owner_id, name=name, line=line, fingerprint=fingerprint)
-    )
+    return bool(db.one("add_key", owner_id=owner_id, name=name, line=line, fingerprint=fingerprint))
 
 
 def remove_key(db: Database, owner_id: int, key: str) -> bool:
@@ -102,9 +100,7 @@ def list_waiting(db: Database) -> list[str]:
 
 
 def start_vessel(db: Database, id: str, attempt: int) -> bool:
-    return bool(
-        db.one("start_vessel", id=id, attempt=attempt, sources=vessel.sources(Verb.START))
-    )
+    return bool(db.one("start_vessel", id=id, attempt=attempt, sources=vessel.sources(Verb.START)))
 
 
 def note_event(
@@ -301,9 +297,7 @@ def claim_work(db: Database, conductor: str, lease: timedelta, hosts: list[int])
     return db.one("claim_work", conductor=conductor, lease=lease, hosts=hosts)
 
 
-def renew_claim(
-    db: Database, id: int, conductor: str, generation: int, lease: timedelta
-) -> bool:
+def renew_claim(db: Database, id: int, conductor: str, generation: int, lease: timedelta) -> bool:
     return bool(
         db.one("renew_claim", id=id, conductor=conductor, generation=generation, lease=lease)
     )
@@ -316,14 +310,10 @@ def finish_work(db: Database, id: int, conductor: str, generation: int) -> bool:
 def return_work(
     db: Database, id: int, conductor: str, delay: timedelta, trouble: str | None
 ) -> bool:
-    return bool(
-        db.one("return_work", id=id, conductor=conductor, delay=delay, trouble=trouble)
-    )
+    return bool(db.one("return_work", id=id, conductor=conductor, delay=delay, trouble=trouble))
 
 
-def add_berth(
-    db: Database, host_id: int, vessel_id: str | None, skip: list[int]
-) -> int | None:
+def add_berth(db: Database, host_id: int, vessel_id: str | None, skip: list[int]) -> int | None:
     row = db.one("add_berth", host_id=host_id, vessel_id=vessel_id, skip=skip)
     return row["number"] if row else None
 

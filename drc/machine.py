@@ -113,6 +113,7 @@ def check_name(name: str) -> str:
         return name
     raise BadInput(f"The name “{name}” {problem}.", hint="For example: bert-2.")
 
+
 KNOWN_MIB = {
     "a100": 81920, "h100": 81559, "h200": 143771, "b200": 183359, "a10": 23028, "a30": 24576,
     "a40": 46068, "a6000": 49140, "l4": 23034, "l40": 46068, "l40s": 46068, "t4": 15360,

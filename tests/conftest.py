@@ -10,7 +10,6 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from drc import fleet
 from drc.db import Database, migrate
 from drc.up.postgres import OWNER, Postgres
 

@@ -50,7 +50,9 @@ def create_app(context: Context) -> FastAPI:
         for close in context.closers:
             close()
 
-    app = FastAPI(title="drc", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="drc", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None
+    )
     app.state.context = context
 
     @app.get("/health", tags=["operations"])

@@ -9,7 +9,7 @@ from drc.api.context import Context
 from drc.api.doorbell import EVENTS, WORK
 from drc.api.queue import serve_queue
 from drc.api.shapes import HostReport, LogReport, Proof, StepReport, Why
-from drc.auth import openssh_private, token_hash
+from drc.auth import openssh_private, openssh_public, token_hash
 from drc.errors import NoSuchHost, StaleAttempt
 from drc.vessel import State
 
@@ -40,9 +40,11 @@ def secrets(id: UUID, attempt: int, caller: Calling, here: Here) -> dict[str, An
     claim = fleet.read_claim(here.db, str(id), attempt, caller.subject)
     if claim is None:
         raise StaleAttempt
+    host_key = here.secrets.host_key(claim["login"], claim["name"])
     return {
         "token": here.secrets.bespoke_token(str(id), attempt),
-        "host_key": openssh_private(here.secrets.host_key(claim["login"], claim["name"])),
+        "host_key": openssh_private(host_key),
+        "host_key_public": openssh_public(host_key),
         "jupyter_token": here.secrets.jupyter_token(str(id)),
         "authorized_keys": [row["line"] for row in fleet.list_keys(here.db, claim["owner_id"])],
     }

@@ -16,13 +16,14 @@ routes = Routes("events")
 
 
 @routes.get("/events", "vessels:read", response_class=StreamingResponse)
-async def follow(
+async def events(
     owner: Owner,
     caller: Calling,
     here: Here,
     vessel: Annotated[str | None, Query(description="of this vessel of yours only")] = None,
     everybody: Annotated[bool, Query(description="needs vessels:read:any")] = False,
     after: Annotated[str | None, Query(description="a place; 0-0 is the beginning")] = None,
+    follow: Annotated[bool, Query(description="false: end with the last one there is")] = True,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> StreamingResponse:
     """Events from a place on (default: from now), until the client leaves."""
@@ -32,7 +33,7 @@ async def follow(
     id = await run_in_threadpool(of_name, here, owner, vessel) if vessel else None
     begin = parse_place(place) if place else await run_in_threadpool(fleet.read_place, here.db)
     return StreamingResponse(
-        here.stream.follow(begin, None if everybody else owner["id"], id),
+        here.stream.follow(begin, None if everybody else owner["id"], id, on=follow),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )

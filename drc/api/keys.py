@@ -25,7 +25,9 @@ def add(request: KeyRequest, owner: Owner, here: Here, response: Response) -> di
     key = parse_public_key(request.key)
     names = {row["name"] for row in fleet.list_keys(here.db, owner["id"])}
     wanted = (request.name or key.comment or key.kind)[:64]
-    free = [name for name in (wanted, *(f"{wanted}-{n}" for n in range(2, 100))) if name not in names]
+    free = [
+        name for name in (wanted, *(f"{wanted}-{n}" for n in range(2, 100))) if name not in names
+    ]
     if fleet.add_key(here.db, owner["id"], free[0], key.line, key.fingerprint):
         fleet.queue_keys(here.db, owner["id"])
         here.doorbell.ring(WORK)

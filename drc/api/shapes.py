@@ -128,7 +128,9 @@ class LogReport(Strict):
 
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_ENV_OURS = re.compile(r"NVIDIA_.*|CUDA_VISIBLE_DEVICES|DRC_.*|LD_PRELOAD|LD_AUDIT|HOME|USER|LOGNAME|SHELL")
+_ENV_OURS = re.compile(
+    r"NVIDIA_.*|CUDA_VISIBLE_DEVICES|DRC_.*|LD_PRELOAD|LD_AUDIT|HOME|USER|LOGNAME|SHELL"
+)
 _IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]{0,254}")
 
 

@@ -87,24 +87,23 @@ class Stream:
                 return place
 
     async def follow(
-        self, after: Place | None, owner_id: int | None, vessel_id: str | None
+        self, after: Place, owner_id: int | None, vessel_id: str | None, *, on: bool = True
     ) -> AsyncIterator[str]:
-        """The events after a place, then those that come, each as one server-sent event."""
+        """The events after a place, then (if `on`) those that come, each as one server-sent event."""
         me = Follower(owner_id, vessel_id, asyncio.get_running_loop())
         self.followers.add(me)  # before catching up, so that nothing falls between
         try:
             yield ": hello\n\n"
-            sent = after
-            while after is not None:
+            while True:
                 rows = await run_in_threadpool(
                     fleet.read_events, self.db, after, owner_id=owner_id, vessel_id=vessel_id
                 )
                 for row in rows:
-                    after = sent = row["xid"], row["id"]
+                    after = row["xid"], row["id"]
                     yield encode(row)
                 if len(rows) < 500:
                     break
-            while not self.closed.is_set():
+            while on and not self.closed.is_set():
                 try:
                     row = await asyncio.wait_for(me.queue.get(), KEEP_ALIVE)
                 except TimeoutError:
@@ -112,7 +111,7 @@ class Stream:
                     continue
                 if row is None:
                     return  # too far behind, or closing: the client comes back with its place
-                if sent is None or (int(row["xid"]), row["id"]) > (int(sent[0]), sent[1]):
+                if (int(row["xid"]), row["id"]) > (int(after[0]), after[1]):
                     yield encode(row)
         finally:
             self.followers.discard(me)

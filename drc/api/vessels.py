@@ -58,7 +58,9 @@ def wish_of(request: VesselRequest, owner_id: int, key: str | None, here: Contex
         raise BadInput("No GPU is asked for, but a model or GPU memory is.", hint="--gpus 1")
     lifetime = parse_lifetime(request.lifetime) if request.lifetime else DEFAULT_LIFETIME
     if not lifetime or lifetime > LONGEST_LIFETIME:
-        raise BadInput(f"A vessel lives at most {LONGEST_LIFETIME.days} days.", hint="--lifetime 7d")
+        raise BadInput(
+            f"A vessel lives at most {LONGEST_LIFETIME.days} days.", hint="--lifetime 7d"
+        )
     id = str(uuid.uuid4())
     body = json.dumps(request.model_dump(), sort_keys=True).encode()
     return Wish(
@@ -188,5 +190,3 @@ def stop_any(id: uuid.UUID, why: Why, caller: Calling, here: Here) -> Vessel:
     if not fleet.read_vessels(here.db, id=str(id), ended=True):
         raise NoSuchVessel("There is no such vessel.")
     return end(here, str(id), f"{why.reason} ({caller.subject})")
-
-

@@ -78,7 +78,9 @@ class Postgres:
             self._make_database()
 
     def is_up(self) -> bool:
-        return self.server.exists() and self._call("pg_ctl", "-D", self.data, "status").returncode == 0
+        return (
+            self.server.exists() and self._call("pg_ctl", "-D", self.data, "status").returncode == 0
+        )
 
     def stop(self) -> None:
         if self.is_up():
@@ -140,4 +142,6 @@ class Postgres:
         if done.returncode:
             log = self.folder / "log"
             said = done.stdout or (log.read_text()[-2000:] if log.exists() else "")
-            raise Misconfigured(f"PostgreSQL's {program} failed: {said.strip()}", hint=f"See {log}.")
+            raise Misconfigured(
+                f"PostgreSQL's {program} failed: {said.strip()}", hint=f"See {log}."
+            )

@@ -1,0 +1,1 @@
+"""The conductor: takes work from Postgres and does it on hosts, through Docker over SSH."""

@@ -1,0 +1,65 @@
+"""What the conductor says to the API. It signs its own short tokens with a key for just that."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from conductor.work import Work
+from drc.auth import Signer
+from drc.client import Client
+
+LIFE = timedelta(minutes=5)
+
+
+class Api:
+    def __init__(self, url: str, signer: Signer, subject: str) -> None:
+        self.signer = signer
+        self.subject = subject
+        self._token = ""
+        self._renew_at = 0.0
+        self.client = Client(url, self.token)
+
+    def token(self) -> str:
+        if time.monotonic() > self._renew_at:
+            self._token = self.signer.sign(self.subject, ["conductor"], datetime.now(UTC), LIFE)
+            self._renew_at = time.monotonic() + LIFE.total_seconds() / 2
+        return self._token
+
+    def _tell(self, work: Work, what: str, body: dict[str, Any] | None = None) -> Any:
+        path = f"/v1/conduct/vessels/{work.vessel_id}/{work.attempt}/{what}"
+        return self.client.call("POST", path, body)
+
+    def start(self, work: Work) -> None:
+        self._tell(work, "start")
+
+    def secrets(self, work: Work) -> dict[str, Any]:
+        return self.client.call(
+            "GET", f"/v1/conduct/vessels/{work.vessel_id}/{work.attempt}/secrets"
+        )
+
+    def step(self, work: Work, kind: str, **more: Any) -> None:
+        self._tell(work, "events", {"kind": kind, **more})
+
+    def run(self, work: Work, token: str) -> None:
+        self._tell(work, "run", {"token": token})
+
+    def fail(self, work: Work, reason: str) -> None:
+        self._tell(work, "fail", {"reason": reason[:2000]})
+
+    def absent(self, work: Work, log: str | None) -> None:
+        self._tell(work, "absent", {"log": log})
+
+    def found(self, work: Work) -> None:
+        self._tell(work, "found")
+
+    def log(self, work: Work, text: str) -> None:
+        self.client.call("POST", f"/v1/conduct/vessels/{work.vessel_id}/log", {"log": text})
+
+    def report(self, host_id: int, found: dict[str, Any]) -> None:
+        self.client.call("POST", f"/v1/conduct/hosts/{host_id}/report", found)
+
+    def ill(self, host_id: int, reason: str) -> None:
+        self.client.call("POST", f"/v1/conduct/hosts/{host_id}/ill", {"reason": reason[:2000]})
+
+    def silent(self, host_id: int) -> int:
+        return self.client.call("POST", f"/v1/conduct/hosts/{host_id}/silent")["lost"]

@@ -1,0 +1,171 @@
+"""Berths: network containers, each with an SSH port of its own and its rules in place.
+
+A row is claimed before the container is made and deleted after it is gone, so a number is never
+used twice; what a crash leaves between is found by `tidy`.
+"""
+
+import contextlib
+import logging
+import time
+
+import docker.errors
+
+from conductor import wanted
+from conductor.host import Host, translated
+from conductor.wanted import Names
+from drc import fleet
+from drc.db import Database
+from drc.errors import EngineFailed, HostUnreachable
+
+READY_TIMEOUT = 10.0  # seconds for the rules to be in place; it takes about 50 ms
+PORTS_TRIED = 50  # ports of a range that others may have taken before we give up
+
+log = logging.getLogger("conductor.berths")
+
+
+def port_of(host: Host, number: int) -> int:
+    return host.door.ports_from + number
+
+
+def make(host: Host, db: Database, names: Names, image: str, vessel_id: str | None) -> int:
+    """A new berth, for a vessel or to wait. Returns its number. Raises EngineFailed."""
+    _ensure_network(host, names)
+    for _ in range(PORTS_TRIED):
+        number = fleet.add_berth(db, host.door.id, vessel_id, sorted(host.ports_taken))
+        if number is None:
+            continue  # lost a race for the number
+        try:
+            start(host, names, image, number)
+        except PortTaken:
+            host.ports_taken.add(number)
+            remove(host, db, names, number)
+            continue
+        except (EngineFailed, HostUnreachable):
+            with contextlib.suppress(EngineFailed, HostUnreachable):
+                remove(host, db, names, number)
+            raise
+        fleet.ready_berth(db, host.door.id, number)
+        return number
+    raise EngineFailed(f"No free port for SSH on {host.name} from {host.door.ports_from} on.")
+
+
+class PortTaken(Exception):
+    """Somebody else on the host uses the berth's port."""
+
+
+def start(host: Host, names: Names, image: str, number: int) -> None:
+    """Make and start the network container, and wait until its rules are in place."""
+    engine = host.docker()
+    body = wanted.berth_container(
+        names,
+        image,
+        number,
+        host=host.name,
+        address=host.door.address,
+        port=port_of(host, number),
+        addresses=host.own_addresses(),
+    )
+    name = names.berth(number)
+    try:
+        with translated(host.name):
+            _remove(host, name)
+            engine.create_container_from_config(body, name)
+            engine.start(name)
+            _wait_until_ready(host, name)
+    except EngineFailed as failed:
+        if (
+            "port is already allocated" in failed.message
+            or "address already in use" in failed.message
+        ):
+            raise PortTaken from failed
+        raise
+    except docker.errors.NotFound as failed:
+        raise EngineFailed(f"Docker on {host.name}: {failed.explanation}") from failed
+
+
+def ensure(host: Host, names: Names, image: str, number: int) -> None:
+    """The berth's container runs: started again when the host was rebooted, or made anew."""
+    name = names.berth(number)
+    with translated(host.name):
+        try:
+            if host.docker().inspect_container(name)["State"]["Running"]:
+                return
+        except docker.errors.NotFound:
+            pass
+    _ensure_network(host, names)
+    start(host, names, image, number)
+
+
+def _wait_until_ready(host: Host, name: str) -> None:
+    engine, deadline = host.docker(), time.monotonic() + READY_TIMEOUT
+    while time.monotonic() < deadline:
+        said = engine.logs(name, tail=20)
+        if b"ready" in said.split():
+            return
+        state = engine.inspect_container(name)["State"]
+        if not state["Running"]:
+            raise EngineFailed(
+                f"The network container on {host.name} could not set its rules: "
+                f"{said.decode(errors='replace').strip()[-500:]}"
+            )
+        time.sleep(0.02)
+    raise EngineFailed(f"The network container on {host.name} was not ready in time.")
+
+
+def remove(host: Host, db: Database, names: Names, number: int) -> None:
+    with translated(host.name):
+        _remove(host, names.berth(number))
+    fleet.remove_berth(db, host.door.id, number)
+
+
+def _remove(host: Host, name: str) -> None:
+    with contextlib.suppress(docker.errors.NotFound):
+        host.docker().remove_container(name, force=True, v=True)
+
+
+def _ensure_network(host: Host, names: Names) -> None:
+    engine = host.docker()
+    if names.network in host.networks:
+        return
+    with translated(host.name):
+        if not engine.networks(names=[names.network]):
+            try:
+                engine.create_network(
+                    names.network,
+                    driver="bridge",
+                    options=wanted.NETWORK_OPTIONS,
+                    labels={wanted.INSTALLATION: names.installation},
+                    check_duplicate=True,
+                )
+            except docker.errors.APIError as failed:
+                if failed.status_code != 409:  # another conductor made it just now
+                    raise
+    host.networks.add(names.network)
+
+
+def refill(host: Host, db: Database, names: Names, image: str, waiting: int) -> int:
+    """Make berths until `waiting` of them wait. Returns how many were made."""
+    made = 0
+    while True:
+        rows = [row for row in fleet.list_berths(db, host.door.id) if row["vessel_id"] is None]
+        if sum(row["ready"] for row in rows) >= waiting:
+            return made
+        make(host, db, names, image, None)
+        made += 1
+
+
+def tidy(host: Host, db: Database, names: Names) -> int:
+    """Take away berths whose making was cut off, and waiting ones whose container is gone."""
+    removed = 0
+    with translated(host.name):
+        there = host.docker().containers(
+            filters={"label": [f"{wanted.INSTALLATION}={names.installation}", wanted.BERTH]}
+        )
+    running = {container["Names"][0].lstrip("/") for container in there}
+    for row in fleet.list_berths(db, host.door.id):
+        if row["vessel_id"] is not None:
+            continue
+        if row["old"] and not (row["ready"] and names.berth(row["number"]) in running):
+            remove(host, db, names, row["number"])
+            removed += 1
+    return removed

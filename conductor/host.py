@@ -1,0 +1,212 @@
+"""A host as the conductor sees it: one kept SSH connection, and the engine behind it."""
+
+import logging
+import shlex
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import docker
+import docker.constants
+import docker.errors
+import paramiko
+import requests
+import requests.exceptions
+
+from conductor.streamlocal import StreamlocalAdapter, StreamlocalTransport
+from drc.errors import EngineFailed, HostUnreachable
+from drc.sshkey import fingerprint, parse_public_key
+
+CONNECT_TIMEOUT = 5.0  # seconds; a host of one's own network answers in milliseconds
+KEEP_ALIVE = 15  # seconds between two keep-alives; three unanswered ones end the connection
+OLDEST_API = "1.41"  # Docker 20.10
+
+log = logging.getLogger("conductor.host")
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """How a host is reached: a row of read_host_doors."""
+
+    id: int
+    name: str
+    ssh_user: str
+    ssh_address: str
+    ssh_port: int
+    ssh_host_key: str
+    docker_socket: str
+    address: str
+    ports_from: int
+    simulate: str | None
+    open: bool
+
+
+@dataclass(eq=False, slots=True)
+class Host:
+    door: Door
+    key: paramiko.PKey
+    transport: StreamlocalTransport | None = None
+    client: docker.APIClient | None = None
+    addresses: str = ""
+    networks: set[str] = field(default_factory=set[str])
+    ports_taken: set[int] = field(default_factory=set[int])
+    silent_since: float | None = None
+    cpu_count: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    refilling: threading.Lock = field(default_factory=threading.Lock)
+    watching: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def name(self) -> str:
+        return self.door.name
+
+    def connection(self) -> StreamlocalTransport:
+        """The kept connection, made anew when it broke. Raises HostUnreachable."""
+        with self.lock:
+            if self.transport is None or not self.transport.is_active():
+                self.client, self.addresses, self.cpu_count = None, "", 0
+                self.networks.clear()
+                self.transport = self._connect()
+            return self.transport
+
+    def _connect(self) -> StreamlocalTransport:
+        door, pinned = self.door, parse_public_key(self.door.ssh_host_key)
+        try:
+            sock = socket.create_connection((door.ssh_address, door.ssh_port), CONNECT_TIMEOUT)
+        except OSError as failed:
+            raise HostUnreachable(f"{door.name} does not answer: {failed}") from failed
+        transport = StreamlocalTransport(sock)
+        transport.set_keepalive(KEEP_ALIVE)
+        transport.get_security_options().key_types = [
+            kind for kind in transport.get_security_options().key_types if _signs(pinned.kind, kind)
+        ]
+        try:
+            transport.start_client(timeout=CONNECT_TIMEOUT)
+            shown = transport.get_remote_server_key().asbytes()
+            if shown != pinned.blob:
+                raise HostUnreachable(
+                    f"{door.name} shows another host key, {fingerprint(shown)}, than the pinned "
+                    f"{pinned.fingerprint}. Nothing is sent to it.",
+                    hint="If the host was set up anew, add it again with its new key.",
+                )
+            transport.auth_publickey(door.ssh_user, self.key)
+        except (paramiko.SSHException, OSError, EOFError) as failed:
+            transport.close()
+            raise HostUnreachable(f"{door.name} refused us: {failed}") from failed
+        except HostUnreachable:
+            transport.close()
+            raise
+        return transport
+
+    def docker(self) -> docker.APIClient:
+        """The engine's API. Raises HostUnreachable, EngineFailed."""
+        transport = self.connection()
+        with self.lock:
+            if self.client is None:
+                with translated(self.name):
+                    self.client = _engine(transport, self.door.docker_socket)
+            return self.client
+
+    def run(self, command: str, timeout: float = 10.0) -> tuple[int, str]:
+        """A shell command on the host: exit status and standard output, at most 1 MiB."""
+        try:
+            channel = self.connection().open_session(timeout=CONNECT_TIMEOUT)
+            channel.settimeout(timeout)
+            channel.exec_command(command)
+            said = b""
+            while len(said) < 2**20 and (chunk := channel.recv(65536)):
+                said += chunk
+            status = channel.recv_exit_status() if channel.status_event.wait(timeout) else -1
+            channel.close()
+        except (paramiko.SSHException, OSError, EOFError) as failed:
+            raise HostUnreachable(f"{self.name}: {shlex.split(command)[0]}: {failed}") from failed
+        return status, said.decode(errors="replace")
+
+    def own_addresses(self) -> str:
+        """Every address of the host, space separated: what its vessels must not reach."""
+        if not self.addresses:
+            status, said = self.run("hostname -I")
+            self.addresses = " ".join(said.split()) if status == 0 else self.door.ssh_address
+        return self.addresses
+
+    def cpus(self) -> int:
+        """As the engine counts them."""
+        if not self.cpu_count:
+            self.cpu_count = int(self.docker().info()["NCPU"])
+        return self.cpu_count
+
+    def same_door(self, door: Door) -> bool:
+        """Whether the kept connection still leads where the row says."""
+        return (
+            door.ssh_user, door.ssh_address, door.ssh_port, door.ssh_host_key, door.docker_socket
+        ) == (
+            self.door.ssh_user, self.door.ssh_address, self.door.ssh_port, self.door.ssh_host_key,
+            self.door.docker_socket,
+        )  # fmt: skip
+
+    def dial(self, address: str, port: int) -> paramiko.Channel:
+        """A TCP connection made by the host. Raises HostUnreachable; ChannelException if refused."""
+        return self.connection().open_channel(
+            "direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=CONNECT_TIMEOUT
+        )
+
+    def close(self) -> None:
+        if self.transport is not None:
+            self.transport.close()
+
+
+def load_key(path: Path) -> paramiko.PKey:
+    return paramiko.PKey.from_path(path)
+
+
+def _signs(key_kind: str, algorithm: str) -> bool:
+    return algorithm.endswith(key_kind.removeprefix("ssh-")) or (
+        key_kind == "ssh-rsa" and algorithm.startswith("rsa-sha2-")
+    )
+
+
+def _engine(transport: StreamlocalTransport, socket_path: str) -> docker.APIClient:
+    adapter = StreamlocalAdapter(transport, socket_path)
+    asking = requests.Session()
+    asking.trust_env = False
+    asking.mount("http://localhost", adapter)
+    answer = asking.get("http://localhost/version", timeout=10)
+    answer.raise_for_status()
+    offered = str(answer.json()["ApiVersion"])
+    version = min(offered, docker.constants.DEFAULT_DOCKER_API_VERSION, key=_number)
+    if _number(version) < _number(OLDEST_API):
+        raise EngineFailed(
+            f"The Docker Engine is too old (API {offered}).",
+            hint="Docker 20.10 or newer is needed.",
+        )
+    client = docker.APIClient(base_url="http://localhost:2375", version=version, timeout=60)
+    client.trust_env = False
+    client.base_url = "http+docker://ssh"  # the SDK then finds an exec's socket in our channels
+    client.mount("http+docker://ssh", adapter)
+    return client
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+@contextmanager
+def translated(host: str) -> Iterator[None]:
+    """The docker SDK's errors as ours; NotFound passes, for it is an answer."""
+    try:
+        yield
+    except docker.errors.NotFound:
+        raise
+    except docker.errors.APIError as failed:
+        raise EngineFailed(f"Docker on {host}: {explanation(failed)}") from failed
+    except (requests.exceptions.RequestException, paramiko.SSHException, EOFError) as failed:
+        raise EngineFailed(f"Docker on {host} does not answer: {failed}") from failed
+
+
+def explanation(failed: docker.errors.APIError) -> str:
+    said: Any = failed.explanation
+    return str(said.decode(errors="replace") if isinstance(said, bytes) else said or failed)

@@ -1,0 +1,245 @@
+"""The conductor's loop: claim, do, finish; keep leases alive; keep an eye on the hosts.
+
+Any number of conductors may run: each claims what nobody else holds. One that dies leaves claims
+whose leases run out, and another repeats their steps.
+"""
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+from conductor import berths, care, watch
+from conductor.api import Api
+from conductor.host import Door, Host, load_key
+from conductor.probe import probe
+from conductor.start import start
+from conductor.stop import stop
+from conductor.wanted import Names
+from conductor.work import Work, work_of
+from drc import fleet
+from drc.auth import Signer
+from drc.config import NET_IMAGE, count, need
+from drc.db import Database
+from drc.errors import DrcError, Refused, StaleAttempt, Unreachable
+
+WORKERS = 48  # pieces of work at once; each mostly waits for a host
+LEASE = timedelta(seconds=30)
+RENEWAL = 8.0  # seconds; three renewals may be lost before a lease is
+POLL = 2.0  # seconds without a ring after which the outbox is looked at anyway
+START_TRIES = 4
+LONGEST_DELAY = 30.0
+CHANNEL = "drc_work"
+
+log = logging.getLogger("conductor")
+
+
+class Conductor:
+    def __init__(self, db: Database, api: Api, key: Path, net_image: str, waiting: int) -> None:
+        self.db = db
+        self.api = api
+        self.name = api.subject
+        self.key = load_key(key)
+        self.net_image = net_image
+        self.waiting_berths = waiting
+        self.names = Names(fleet.read_installation(db))
+        self.hosts: dict[int, Host] = {}
+        self.held: dict[int, Work] = {}
+        self.silent_until: dict[int, float] = {}
+        self.lock = threading.Lock()
+        self.ended = threading.Event()
+        self.workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="work")
+        self.slots = threading.Semaphore(WORKERS)
+
+    # Hosts ------------------------------------------------------------------------------------
+
+    def host(self, id: int) -> Host:
+        """The host as its row says now; a changed row means a new connection."""
+        rows = {row["id"]: Door(**row) for row in fleet.read_host_doors(self.db)}
+        with self.lock:
+            host = self.hosts.get(id)
+            if host is None or host.door != rows[id]:
+                if host is not None and not host.same_door(rows[id]):
+                    host.close()
+                    host = None
+                if host is None:
+                    host = Host(rows[id], self.key)
+                host.door = rows[id]
+                self.hosts[id] = host
+            return host
+
+    # Work -------------------------------------------------------------------------------------
+
+    def run_once(self) -> int:
+        """Claim everything that is due and begin it. Returns how many pieces were begun."""
+        begun = 0
+        while not self.ended.is_set():
+            self.slots.acquire()
+            now = time.monotonic()
+            avoided = [id for id, until in self.silent_until.items() if until > now]
+            try:
+                row = fleet.claim_work(self.db, self.name, LEASE, avoided)
+            except BaseException:
+                self.slots.release()
+                raise
+            if row is None:
+                self.slots.release()
+                return begun
+            work = work_of(row)
+            with self.lock:
+                self.held[work.id] = work
+            self.workers.submit(self._do, work)
+            begun += 1
+        return begun
+
+    def _do(self, work: Work) -> None:
+        try:
+            self._finish(work, self._attempt(work))
+        except Unreachable as failed:
+            log.warning("work %s %s: %s", work.verb, work.id, failed)  # its lease will run out
+        except Exception:
+            log.exception("work %s %s", work.verb, work.id)
+        finally:
+            with self.lock:
+                self.held.pop(work.id, None)
+            self.slots.release()
+
+    def _attempt(self, work: Work) -> DrcError | None:
+        """Do the work. Returns what went wrong, or None."""
+        try:
+            host = self.host(work.host_id)
+            if work.verb == "start":
+                start(work, host, self.db, self.api, self.names, self.net_image)
+                self.workers.submit(self._refill, host)
+            elif work.verb == "stop":
+                stop(work, host, self.db, self.api, self.names)
+            elif work.verb == "keys":
+                care.write_keys(work, host, self.api, self.names)
+            elif work.verb == "log":
+                care.fetch_log(work, host, self.api, self.names)
+            else:
+                self.api.report(work.host_id, probe(host))
+                self.workers.submit(self._refill, host)
+        except DrcError as failed:
+            return failed
+        return None
+
+    def _finish(self, work: Work, failed: DrcError | None) -> None:
+        """Take the row out, give it back for later, or tell the vessel's owner that it failed."""
+        if failed is not None and not isinstance(failed, StaleAttempt):
+            log.warning(
+                "%s %s (try %s): %s", work.verb, work.name or work.host_id, work.tries, failed
+            )
+        hopeless = isinstance(failed, Refused) or work.tries >= START_TRIES
+        if failed is None or isinstance(failed, StaleAttempt):
+            done = True
+        elif work.verb == "start" and hopeless:
+            self.api.fail(work, failed.message)
+            done = True
+        elif work.verb in ("keys", "log") and hopeless:
+            done = True
+        else:
+            if work.verb == "probe":
+                self.api.ill(work.host_id, failed.message)
+            done = False
+        if done and fleet.finish_work(self.db, work.id, self.name, work.generation):
+            return
+        delay = 0.0 if done else min(0.5 * 2**work.tries, LONGEST_DELAY)
+        trouble = failed.message if failed else None
+        fleet.return_work(self.db, work.id, self.name, timedelta(seconds=delay), trouble)
+        if done:
+            self.db.ring(CHANNEL)  # it became another piece of work meanwhile
+
+    def _refill(self, host: Host) -> None:
+        """Keep berths waiting on a host; one thread at a time per host."""
+        if not host.refilling.acquire(blocking=False):
+            return
+        try:
+            berths.refill(host, self.db, self.names, self.net_image, self.waiting_berths)
+        except DrcError as failed:
+            log.warning("berths on %s: %s", host.name, failed)
+        except Exception:
+            log.exception("berths on %s", host.name)
+        finally:
+            host.refilling.release()
+
+    # Loops ------------------------------------------------------------------------------------
+
+    def renew(self) -> None:
+        """Keep the leases of all work in hand; what was lost is told to stop."""
+        while not self.ended.wait(RENEWAL):
+            for work in list(self.held.values()):
+                try:
+                    kept = fleet.renew_claim(self.db, work.id, self.name, work.generation, LEASE)
+                except DrcError as failed:
+                    log.warning("%s", failed)
+                    break
+                if not kept:
+                    work.lost.set()
+
+    def watch(self) -> None:
+        """Look at every host now and then: silence, ended containers, berths."""
+        while not self.ended.wait(watch.PAUSE):
+            try:
+                doors = [Door(**row) for row in fleet.read_host_doors(self.db)]
+                for door in doors:
+                    if door.open:
+                        host = self.host(door.id)
+                        self.workers.submit(watch.look, self, host)
+            except Exception:
+                log.exception("watching the hosts")
+
+    def run(self) -> None:
+        for loop in (self.renew, self.watch):
+            threading.Thread(target=loop, name=loop.__name__, daemon=True).start()
+        while not self.ended.is_set():
+            try:
+                for _ in self.db.listen(CHANNEL, patience=POLL):
+                    if self.ended.is_set():
+                        break
+                    self.run_once()
+            except Unreachable as failed:
+                log.warning("%s", failed)
+                self.ended.wait(1)
+        self.workers.shutdown(wait=False, cancel_futures=True)
+        for host in self.hosts.values():
+            host.close()
+
+    def refill(self, host: Host) -> None:
+        self._refill(host)
+
+
+def main() -> None:
+    """Configured by the environment: docs/configuration.md."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        environ = os.environ
+        name = environ.get("DRC_CONDUCTOR", f"{socket.gethostname()}-{os.getpid()}")
+        signer = Signer.load(Path(need(environ, "DRC_SIGNING_KEY")))
+        conductor = Conductor(
+            Database(need(environ, "DRC_DATABASE_URL"), size=16, name="drc-conductor"),
+            Api(need(environ, "DRC_URL"), signer, f"conductor:{name}"),
+            Path(need(environ, "DRC_SSH_KEY")),
+            environ.get("DRC_NET_IMAGE", NET_IMAGE),
+            count(environ, "DRC_BERTHS", 2),
+        )
+    except DrcError as failed:
+        print(failed.message, failed.hint, file=sys.stderr)  # noqa: T201
+        sys.exit(failed.exit_code)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: conductor.ended.set())
+    log.info("%s begins", conductor.name)
+    conductor.run()
+    os._exit(0)  # work in hand is left to its lease; its steps are safe to repeat
+
+
+if __name__ == "__main__":
+    main()

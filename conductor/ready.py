@@ -1,0 +1,117 @@
+"""Whether a vessel can be entered: asked from outside it, over the kept connection to its host."""
+
+import threading
+import time
+
+import paramiko
+from paramiko.auth_handler import AuthHandler
+from paramiko.common import cMSG_USERAUTH_REQUEST
+
+from conductor.host import Host, translated
+from conductor.work import Work
+from drc.errors import StartFailed
+from drc.sshkey import PublicKey, parse_public_key
+
+PAUSE = 0.005  # seconds between two tries; sshd listens some 15 ms after the start
+BANNER_TIMEOUT = 20.0
+KEY_TIMEOUT = 10.0
+JUPYTER_TIMEOUT = 45
+
+
+def wait_for_banner(host: Host, work: Work, port: int) -> None:
+    """Until sshd says hello on the published port. Raises StartFailed after BANNER_TIMEOUT."""
+    deadline = time.monotonic() + BANNER_TIMEOUT
+    while time.monotonic() < deadline:
+        work.go_on()
+        try:
+            channel = host.dial(host.door.address, port)
+        except paramiko.ChannelException:
+            time.sleep(PAUSE)
+            continue
+        try:
+            channel.settimeout(1)
+            if channel.recv(8).startswith(b"SSH-2.0"):
+                return
+        except OSError:
+            pass
+        finally:
+            channel.close()
+        time.sleep(PAUSE)
+    raise StartFailed(f"Its sshd did not answer within {BANNER_TIMEOUT:.0f} s.")
+
+
+class _Question(AuthHandler):
+    """Asks a server whether a public key would do, without having the private one: RFC 4252 §7."""
+
+    def __init__(self, transport: paramiko.Transport, login: str, key: PublicKey) -> None:
+        super().__init__(transport)
+        self.login = login
+        self.key = key
+        self.answered = threading.Event()
+        self.accepted = False
+
+    def ask(self) -> bool:
+        self._request_auth()
+        return self.answered.wait(KEY_TIMEOUT) and self.accepted
+
+    def _parse_service_accept(self, m: paramiko.Message) -> None:
+        question = paramiko.Message()
+        question.add_byte(cMSG_USERAUTH_REQUEST)
+        question.add_string(self.login)
+        question.add_string("ssh-connection")
+        question.add_string("publickey")
+        question.add_boolean(False)
+        kind = "rsa-sha2-256" if self.key.kind == "ssh-rsa" else self.key.kind
+        question.add_string(kind)
+        question.add_string(self.key.blob)
+        self.transport._send_message(question)
+
+    def _parse_userauth_info_request(self, m: paramiko.Message) -> None:
+        self.accepted = True  # message 60, which means PK_OK after this question
+        self.answered.set()
+
+    def _parse_userauth_failure(self, m: paramiko.Message) -> None:
+        self.answered.set()
+
+
+def check_keys(host: Host, work: Work, port: int, host_key: bytes, keys: list[str]) -> None:
+    """sshd shows the host key it was given, and would accept the owner's first key.
+
+    Raises StartFailed: somebody would have been asked, or turned away.
+    """
+    transport = paramiko.Transport(host.dial(host.door.address, port))
+    try:
+        transport.start_client(timeout=KEY_TIMEOUT)
+        if transport.get_remote_server_key().asbytes() != host_key:
+            raise StartFailed("Its sshd shows another host key than the one it was given.")
+        if keys:
+            question = _Question(transport, work.login, parse_public_key(keys[0]))
+            transport.auth_handler = question
+            if not question.ask():
+                raise StartFailed("Its sshd does not accept its owner's key.")
+    except (paramiko.SSHException, EOFError) as failed:
+        raise StartFailed(f"Its sshd broke off: {failed}") from failed
+    finally:
+        transport.close()
+
+
+def wait_for_jupyter(host: Host, berth: str, token: str) -> None:
+    """Until Jupyter answers with its token and refuses without, asked inside the vessel's network.
+
+    The network container asks, for Jupyter listens on the vessel's own loopback only; the token
+    goes in by standard input. Raises StartFailed.
+    """
+    with translated(host.name):
+        engine = host.docker()
+        command = ["/usr/lib/drc/probe-jupyter", str(JUPYTER_TIMEOUT)]
+        probe = engine.exec_create(berth, command, stdin=True, tty=False)
+        channel: paramiko.Channel = engine.exec_start(probe["Id"], socket=True)
+        channel.settimeout(JUPYTER_TIMEOUT + 10)
+        channel.sendall(token.encode() + b"\n")
+        said = b""
+        while chunk := channel.recv(4096):
+            said += chunk
+        channel.close()
+        status = engine.exec_inspect(probe["Id"])["ExitCode"]
+    if status != 0:
+        raise StartFailed(f"Its Jupyter did not come up: {said.decode(errors='replace').strip()}")

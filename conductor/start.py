@@ -1,0 +1,161 @@
+"""Starting a vessel. Every step can be done again: what it makes bears the vessel's id and attempt.
+
+The steps, in order, are STEPS. What is told to the API goes out behind the steps, in its order, so
+that the start never waits for it; the last word, the token, waits for all of it.
+"""
+
+import base64
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import docker.errors
+
+from conductor import berths, ready, wanted
+from conductor.api import Api
+from conductor.host import Host, explanation, translated
+from conductor.wanted import Names
+from conductor.work import Work
+from drc.db import Database
+from drc.errors import EngineFailed, StartFailed
+
+STEPS = ("berth", "image", "container", "identity", "start", "ssh", "jupyter", "keys", "token")
+
+
+class Telling:
+    """Reports to the API in the background, one after the other."""
+
+    def __init__(self) -> None:
+        self.pool = ThreadPoolExecutor(1, thread_name_prefix="tell")
+        self.told: list[Future[Any]] = []
+
+    def __call__(self, report: Callable[..., Any], *words: Any, **more: Any) -> Future[Any]:
+        future = self.pool.submit(report, *words, **more)
+        self.told.append(future)
+        return future
+
+    def finish(self) -> None:
+        """Raises what any report raised: above all StaleAttempt."""
+        for future in self.told:
+            future.result()
+
+    def close(self) -> None:
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+
+def start(work: Work, host: Host, db: Database, api: Api, names: Names, net_image: str) -> None:
+    """Bring the vessel up and turn it to running.
+
+    Raises StartFailed when trying again would not help, EngineFailed and HostUnreachable when it
+    may, StaleAttempt when the vessel is to stop.
+    """
+    tell = Telling()
+    try:
+        tell(api.start, work)
+        secrets = tell(api.secrets, work)
+        number = work.berth
+        if number is None:
+            number = berths.make(host, db, names, net_image, work.vessel_id)
+        else:
+            berths.ensure(host, names, net_image, number)
+        work.go_on()
+        digest = image_digest(host, work)
+        container = names.vessel(work.vessel_id, work.attempt)
+        port = berths.port_of(host, number)
+        where = {"ssh_address": host.door.address, "ssh_port": port}
+        tell(api.step, work, "image_ready", image_digest=digest, **where)
+        work.go_on()
+        if not is_running(host, container):
+            make_container(host, work, names, digest, berth=names.berth(number))
+            put_identity(host, container, work, secrets.result())
+            start_container(host, work, container)
+        ready.wait_for_banner(host, work, port)
+        tell(api.step, work, "ssh_ready")
+        known = secrets.result()
+        ready.wait_for_jupyter(host, names.berth(number), known["jupyter_token"])
+        tell(api.step, work, "jupyter_ready")
+        work.go_on()
+        ready.check_keys(host, work, port, host_key_blob(known), known["authorized_keys"])
+        tell.finish()
+        api.run(work, known["token"])
+    finally:
+        tell.close()
+
+
+def image_digest(host: Host, work: Work) -> str:
+    """The id of the image on the host, pulled when it is not there. Raises StartFailed."""
+    with translated(host.name):
+        engine = host.docker()
+        try:
+            image = engine.inspect_image(work.image)
+        except docker.errors.NotFound:
+            image = pull(host, work)
+    if (image["Config"].get("Labels") or {}).get(wanted.VESSEL_IMAGE) != "1":
+        raise StartFailed(
+            f"{work.image} is not a vessel image: it has no sshd and no Jupyter of ours. "
+            "Build one on drc/vessel (docs/images.md)."
+        )
+    return image["Id"]
+
+
+def pull(host: Host, work: Work) -> dict[str, Any]:
+    engine = host.docker()
+    name, _, tag = work.image.partition(":") if "@" not in work.image else (work.image, "", "")
+    if "/" in tag:  # the colon was a registry's port
+        name, tag = work.image, "latest"
+    try:
+        engine.pull(name, tag=tag or ("latest" if "@" not in name else None))
+        return engine.inspect_image(work.image)
+    except docker.errors.APIError as failed:
+        raise StartFailed(
+            f"There is no image {work.image} on {host.name}, and it cannot be pulled: "
+            f"{explanation(failed)}"
+        ) from failed
+
+
+def is_running(host: Host, container: str) -> bool:
+    """Whether this attempt's container runs already: the step before was cut off after it."""
+    with translated(host.name):
+        try:
+            return host.docker().inspect_container(container)["State"]["Running"]
+        except docker.errors.NotFound:
+            return False
+
+
+def make_container(host: Host, work: Work, names: Names, digest: str, *, berth: str) -> None:
+    engine = host.docker()
+    container = names.vessel(work.vessel_id, work.attempt)
+    with translated(host.name):
+        body = wanted.vessel_container(
+            names, work, digest, berth=berth, host=host.name, host_cpus=host.cpus()
+        )
+        try:
+            engine.create_container_from_config(body, container)
+        except docker.errors.APIError as failed:
+            if failed.status_code != 409:
+                raise
+            engine.remove_container(container, force=True)  # made, and not started, before a crash
+            engine.create_container_from_config(body, container)
+
+
+def put_identity(host: Host, container: str, work: Work, secrets: dict[str, Any]) -> None:
+    files = wanted.archive(wanted.identity_files(work, secrets))
+    with translated(host.name):
+        host.docker().put_archive(container, "/run/drc", files)
+
+
+def start_container(host: Host, work: Work, container: str) -> None:
+    try:
+        with translated(host.name):
+            host.docker().start(container)
+    except EngineFailed as failed:
+        if "could not select device driver" in failed.message:
+            raise StartFailed(
+                f"{host.name} has no NVIDIA container toolkit, so it cannot give GPUs: "
+                f"{failed.message}"
+            ) from failed
+        raise
+
+
+def host_key_blob(secrets: dict[str, Any]) -> bytes:
+    return base64.b64decode(secrets["host_key_public"].split()[1])

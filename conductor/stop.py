@@ -1,0 +1,53 @@
+"""Ending a vessel: take away what bears its id, and say so once the host's Docker agrees."""
+
+import contextlib
+
+import docker.errors
+
+from conductor import berths, wanted
+from conductor.api import Api
+from conductor.host import Host, translated
+from conductor.wanted import Names
+from conductor.work import Work
+from drc.db import Database
+from drc.errors import EngineFailed, StaleAttempt
+
+GRACE = 2  # seconds between TERM and KILL: time for Jupyter to write its notebooks' checkpoints
+LOG_LINES = 200
+
+
+def stop(work: Work, host: Host, db: Database, api: Api, names: Names) -> None:
+    """Containers first, then the word that they are gone, then what else was the vessel's.
+
+    Its home stays. Raises EngineFailed, HostUnreachable: to be tried again until it succeeds.
+    """
+    log = take_away(host, names, work)
+    with contextlib.suppress(StaleAttempt):  # said before a crash
+        api.absent(work, log)
+    with translated(host.name):
+        for attempt in range(1, work.attempt + 1):
+            with contextlib.suppress(docker.errors.NotFound):
+                host.docker().remove_volume(names.run_volume(work.vessel_id, attempt), force=True)
+    if work.berth is not None:
+        berths.remove(host, db, names, work.berth)
+
+
+def take_away(host: Host, names: Names, work: Work) -> str | None:
+    """Remove every container of the vessel. Returns its last lines. Raises EngineFailed."""
+    engine = host.docker()
+    mine = {
+        "label": [
+            f"{wanted.INSTALLATION}={names.installation}",
+            f"{wanted.VESSEL}={work.vessel_id}",
+        ]
+    }
+    log: str | None = None
+    with translated(host.name):
+        for container in engine.containers(all=True, filters=mine):
+            with contextlib.suppress(docker.errors.NotFound):
+                log = engine.logs(container["Id"], tail=LOG_LINES).decode(errors="replace")
+                engine.stop(container["Id"], timeout=GRACE)
+                engine.remove_container(container["Id"], force=True, v=True)
+        if engine.containers(all=True, filters=mine):
+            raise EngineFailed(f"Docker on {host.name} still lists the container.")
+    return log

@@ -1,0 +1,172 @@
+"""What is wanted on a host, as values: names, labels and settings. Nothing here has an effect."""
+
+import io
+import tarfile
+from dataclasses import dataclass
+from typing import Any
+
+from conductor.work import Work
+
+INSTALLATION = "drc.installation"
+VESSEL = "drc.vessel"
+ATTEMPT = "drc.attempt"
+BERTH = "drc.berth"
+VESSEL_IMAGE = "drc.vessel-image"
+
+CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETUID", "SETGID", "KILL", "SYS_CHROOT", "NET_BIND_SERVICE", "AUDIT_WRITE", "SETFCAP"]
+"""What sudo and apt need; never NET_RAW, MKNOD, SETPCAP or NET_ADMIN."""
+PIDS = 16_384  # a data loader forks a process per core; a fork bomb stops here
+LOG = {"type": "json-file", "config": {"max-size": "10m", "max-file": "2"}}
+SSH_PORT = 22
+BOOT = ["/usr/bin/tini", "--", "/usr/lib/drc/boot"]
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What we make on hosts is named from the installation, or the vessel and its attempt."""
+
+    installation: str
+
+    @property
+    def network(self) -> str:
+        return f"drc-{self.installation[:8]}"
+
+    def berth(self, number: int) -> str:
+        return f"drc-berth-{self.installation[:8]}-{number}"
+
+    def vessel(self, id: str, attempt: int) -> str:
+        return f"drc-{id}-{attempt}"
+
+    def run_volume(self, id: str, attempt: int) -> str:
+        return f"drc-run-{id}-{attempt}"
+
+    def home_volume(self, uid: int) -> str:
+        return f"drc-home-{uid}"
+
+    def labels(self, work: Work) -> dict[str, str]:
+        return {
+            INSTALLATION: self.installation,
+            VESSEL: work.vessel_id,
+            ATTEMPT: str(work.attempt),
+        }
+
+
+NETWORK_OPTIONS = {"com.docker.network.bridge.enable_icc": "false"}
+"""Vessels of one host do not see each other; one network for all, for Docker has room for thirty."""
+
+
+def berth_container(
+    names: Names, image: str, number: int, *, host: str, address: str, port: int, addresses: str
+) -> dict[str, Any]:
+    """The body of a create request for a network container."""
+    return {
+        "Image": image,
+        "Hostname": f"{host}-{number}",
+        "Env": [f"DRC_HOST_ADDRESSES={addresses}", "DRC_ALLOW="],
+        "Labels": {INSTALLATION: names.installation, BERTH: str(number)},
+        "ExposedPorts": {f"{SSH_PORT}/tcp": {}},
+        "HostConfig": {
+            "NetworkMode": names.network,
+            "PortBindings": {f"{SSH_PORT}/tcp": [{"HostIp": address, "HostPort": str(port)}]},
+            "CapDrop": ["ALL"],
+            "CapAdd": ["NET_ADMIN"],
+            "ReadonlyRootfs": False,
+            "Binds": ["/etc/resolv.conf:/etc/drc/host-resolv.conf:ro"],
+            "Memory": 64 * 2**20,
+            "PidsLimit": 64,
+            "LogConfig": {"Type": LOG["type"], "Config": LOG["config"]},
+        },
+    }
+
+
+def vessel_container(
+    names: Names, work: Work, image: str, *, berth: str, host: str, host_cpus: int
+) -> dict[str, Any]:
+    """The body of a create request for the vessel itself.
+
+    `host_cpus`: Docker refuses more CPUs than the machine has, which a host that promises more
+    CPUs than it has (simulated GPUs) would ask for.
+    """
+    memory = work.memory_mib * 2**20
+    shm_mib = work.shm_mib or work.memory_mib // 2
+    env = {**work.env, "DRC_VESSEL": work.name, "DRC_HOST": host}
+    devices: list[dict[str, Any]] = []
+    if work.gpu_uuids:
+        devices = [{"Driver": "", "DeviceIDs": work.gpu_uuids, "Capabilities": [["gpu"]]}]
+    else:
+        env["NVIDIA_VISIBLE_DEVICES"] = "void"  # else images that set `all` would see every GPU
+    return {
+        "Image": image,
+        "User": "0:0",
+        "Entrypoint": BOOT,
+        "Cmd": [],
+        "WorkingDir": "/",
+        "Env": [f"{key}={value}" for key, value in env.items()],
+        "Labels": names.labels(work),
+        "HostConfig": {
+            "NetworkMode": f"container:{berth}",
+            "CapDrop": ["ALL"],
+            "CapAdd": CAPABILITIES,
+            "NanoCpus": min(work.millicpus, host_cpus * 1000) * 10**6,
+            "Memory": memory,
+            "MemorySwap": memory,
+            "ShmSize": min(shm_mib, work.memory_mib) * 2**20,
+            "PidsLimit": PIDS,
+            "DeviceRequests": devices,
+            "LogConfig": {"Type": LOG["type"], "Config": LOG["config"]},
+            "Mounts": [
+                {
+                    "Type": "volume",
+                    "Source": names.home_volume(work.uid),
+                    "Target": f"/home/{work.login}",
+                    "VolumeOptions": {"Labels": {"drc.home": work.login}},
+                },
+                {
+                    "Type": "volume",
+                    "Source": names.run_volume(work.vessel_id, work.attempt),
+                    "Target": "/run/drc",
+                    "VolumeOptions": {"Labels": names.labels(work)},
+                },
+            ],
+        },
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    name: str
+    text: str
+    mode: int = 0o644
+    uid: int = 0
+
+
+def identity_files(work: Work, secrets: dict[str, Any]) -> list[File]:
+    """What goes into /run/drc before the vessel starts: who it is, and how it is entered."""
+    return [
+        File("owner", f"{work.login} {work.uid}\n"),
+        File("name", f"{work.name}\n"),
+        File("ssh_host_ed25519_key", secrets["host_key"], 0o600),
+        File("jupyter_token", secrets["jupyter_token"] + "\n", 0o400, work.uid),
+        keys_file(secrets),
+    ]
+
+
+def keys_file(secrets: dict[str, Any]) -> File:
+    return File("authorized_keys", "".join(f"{line}\n" for line in secrets["authorized_keys"]))
+
+
+def archive(files: list[File]) -> bytes:
+    """A tar of files, as the archive API wants them."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for file in files:
+            content = file.text.encode()
+            entry = tarfile.TarInfo(file.name)
+            entry.size, entry.mode, entry.uid, entry.gid = (
+                len(content),
+                file.mode,
+                file.uid,
+                file.uid,
+            )
+            tar.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()

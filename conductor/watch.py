@@ -1,0 +1,73 @@
+"""A look at one host, every few seconds: does it answer, and does it run what it should?"""
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+import docker.errors
+
+from conductor import berths, wanted
+from conductor.host import Host, translated
+from conductor.work import Work
+from drc import fleet
+from drc.errors import DrcError, EngineFailed, HostUnreachable, Refused
+from drc.vessel import State
+
+if TYPE_CHECKING:
+    from conductor.main import Conductor
+
+PAUSE = 5.0  # seconds between two looks
+PATIENCE = 20.0  # seconds of silence after which a host's vessels are called unreachable
+AVOIDED = 5.0  # seconds for which a silent host is given no more work
+
+log = logging.getLogger("conductor.watch")
+
+
+def look(conductor: "Conductor", host: Host) -> None:
+    """One look. Reports silence once, and what is found when the host is back."""
+    if not host.watching.acquire(blocking=False):
+        return
+    try:
+        running = containers(conductor, host)
+        host.silent_since = None
+        compare(conductor, host, running)
+        berths.tidy(host, conductor.db, conductor.names)
+        conductor.refill(host)
+    except (HostUnreachable, EngineFailed) as failed:
+        now = time.monotonic()
+        conductor.silent_until[host.door.id] = now + AVOIDED
+        host.silent_since = host.silent_since or now
+        log.warning("%s: %s", host.name, failed)
+        if now - host.silent_since > PATIENCE:
+            conductor.api.silent(host.door.id)
+    except DrcError as failed:
+        log.warning("looking at %s: %s", host.name, failed)
+    except Exception:
+        log.exception("looking at %s", host.name)
+    finally:
+        host.watching.release()
+
+
+def containers(conductor: "Conductor", host: Host) -> set[str]:
+    """The names of our vessels' running containers on the host."""
+    mine = {"label": [f"{wanted.INSTALLATION}={conductor.names.installation}", wanted.VESSEL]}
+    with translated(host.name):
+        try:
+            there = host.docker().containers(filters=mine)
+        except docker.errors.NotFound as failed:
+            raise EngineFailed(str(failed)) from failed
+    return {container["Names"][0].lstrip("/") for container in there}
+
+
+def compare(conductor: "Conductor", host: Host, running: set[str]) -> None:
+    """Vessels that were lost and run are found again; one whose container ended has failed."""
+    for row in fleet.read_vessels_on_host(conductor.db, host.door.id):
+        work = Work(0, "look", host.door.id, 0, 0, str(row["id"]), row["attempt"])
+        name = conductor.names.vessel(work.vessel_id, work.attempt)
+        try:
+            if row["state"] == State.UNREACHABLE and name in running:
+                conductor.api.found(work)
+            elif row["state"] in (State.UNREACHABLE, State.RUNNING) and name not in running:
+                conductor.api.fail(work, f"Its container on {host.name} ended.")
+        except Refused as failed:
+            log.info("%s: %s", name, failed)  # it moved on between the two looks

@@ -1,0 +1,49 @@
+"""A piece of claimed work, as a value, and the claim that goes with it."""
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+from drc.db import Row
+from drc.errors import StaleAttempt
+
+
+@dataclass(eq=False, slots=True)
+class Work:
+    """A row of claim_work. What belongs to a vessel is empty for a probe."""
+
+    id: int
+    verb: str
+    host_id: int
+    generation: int
+    tries: int
+    vessel_id: str = ""
+    attempt: int = 0
+    berth: int | None = None
+    name: str = ""
+    image: str = ""
+    env: dict[str, str] = field(default_factory=dict[str, str])
+    millicpus: int = 0
+    memory_mib: int = 0
+    shm_mib: int | None = None
+    n_gpus: int = 0
+    gpu_uuids: list[str] = field(default_factory=list[str])
+    login: str = ""
+    uid: int = 0
+    lost: threading.Event = field(default_factory=threading.Event)
+    """Set when the claim ran out or the work became another: stop between two steps."""
+
+    def go_on(self) -> None:
+        if self.lost.is_set():
+            raise StaleAttempt("The claim was lost, or the vessel is to stop.")
+
+
+def work_of(row: Row) -> Work:
+    known: dict[str, Any] = {
+        key: value
+        for key, value in row.items()
+        if key in Work.__dataclass_fields__ and value is not None
+    }
+    if "vessel_id" in known:
+        known["vessel_id"] = str(known["vessel_id"])
+    return Work(**known)

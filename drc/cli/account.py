@@ -1,0 +1,26 @@
+"""The signed-in client that commands use."""
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from drc.client import Client
+
+
+@cache
+def client() -> "Client":
+    from drc.client import Client
+    from drc.config import load_account
+
+    account = load_account()
+    return Client(account.url, lambda: account.token)
+
+
+def get(path: str, **params: Any) -> Any:
+    return client().call("GET", path, params=params or None)
+
+
+def print_json(answer: Any) -> None:
+    import json
+
+    print(json.dumps(answer, indent=2, ensure_ascii=False))

@@ -1,0 +1,87 @@
+"""How things look in a terminal: columns, colours, ages. stdout is data, stderr is talk."""
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import typer
+
+from drc.machine import show_card, show_memory
+
+COLOURS = {
+    "running": "green",
+    "queued": "yellow",
+    "reserved": "cyan",
+    "starting": "cyan",
+    "stopping": "magenta",
+    "unreachable": "red",
+    "failed": "red",
+    "buried": "bright_black",
+    "free": "green",
+}
+
+
+def colour(word: str) -> str:
+    """A state in its colour, where standard output is a terminal."""
+    return typer.style(word, fg=COLOURS.get(word)) if sys.stdout.isatty() else word
+
+
+def say(text: str = "", **style: Any) -> None:
+    """Talk, on stderr."""
+    typer.secho(text, err=True, **style)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as they must be, on stdout; states are coloured."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    title = "  ".join(word.ljust(width) for word, width in zip(head, widths, strict=True)).rstrip()
+    print(typer.style(title, bold=True) if sys.stdout.isatty() else title)
+    for row in rows:
+        cells = [
+            colour(cell) + " " * (width - len(cell))
+            for cell, width in zip(row, widths, strict=True)
+        ]
+        print("  ".join(cells).rstrip())
+
+
+def show_gpus(
+    gpus: Sequence[dict[str, Any]], asked: int = 0, models: Sequence[str] | None = None
+) -> str:
+    """`2 × a100 80 GB`, and what was asked for while nothing is held yet."""
+    if not gpus:
+        return f"{asked} × {' or '.join(models or ['any'])}" if asked else "none"
+    kinds: dict[tuple[str, int, bool], int] = {}
+    for gpu in gpus:
+        kind = (gpu["model"], gpu["memory_mib"], gpu["simulated"])
+        kinds[kind] = kinds.get(kind, 0) + 1
+    return ", ".join(
+        f"{count} × {model} {show_card(memory)}" + (" simulated" if simulated else "")
+        for (model, memory, simulated), count in kinds.items()
+    )
+
+
+def show_span(span: timedelta) -> str:
+    """The two largest parts of a duration that matter: `3d 4h`, `12 min`, `40 s`."""
+    seconds = max(0, int(span.total_seconds()))
+    days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
+    if days:
+        return f"{days}d {hours}h" if hours else f"{days}d"
+    if hours:
+        return f"{hours}h {minutes}min" if minutes else f"{hours}h"
+    return f"{minutes} min" if minutes else f"{seconds} s"
+
+
+def ago(stamp: str) -> str:
+    return show_span(datetime.now(UTC) - datetime.fromisoformat(stamp))
+
+
+def until(stamp: str) -> str:
+    return show_span(datetime.fromisoformat(stamp) - datetime.now(UTC))
+
+
+def shares(vessel: dict[str, Any]) -> str:
+    """`16 CPUs · 64 GiB` of what a vessel was given."""
+    if vessel["cpus"] is None:
+        return ""
+    return f"{vessel['cpus']:g} CPUs · {show_memory(vessel['memory_mib'])}"

@@ -1,0 +1,90 @@
+"""The live lines of a vessel coming up, with seconds per phase."""
+
+import sys
+from datetime import datetime
+from typing import Any
+
+import typer
+
+from drc.cli.look import say, shares, show_gpus
+from drc.cli.sshconfig import command
+
+# what each event ends, and what begins with it
+PHASES = {
+    "queued": ("queued", "waiting for GPUs"),
+    "reserved": ("reserved", "waiting for a conductor"),
+    "starting": ("taken", "looking for the image"),
+    "image_ready": ("image", "making the container"),
+    "ssh_ready": ("ssh", "waiting for Jupyter"),
+    "jupyter_ready": ("jupyter", "trying your key"),
+    "running": ("running", ""),
+}
+WIDTH = 10
+
+
+class Progress:
+    """Prints a line when a phase ends; on a terminal, what is going on now stands below it."""
+
+    def __init__(self, vessel: dict[str, Any], *, quiet: bool = False) -> None:
+        self.vessel = vessel
+        self.quiet = quiet
+        self.live = sys.stderr.isatty() and not quiet
+        self.begun = datetime.fromisoformat(vessel["created_at"])
+        self.last = self.begun
+        self.pending = False
+        if not quiet:
+            say(vessel["name"], bold=True)
+        self._now(PHASES[vessel["state"]][1] if vessel["state"] in PHASES else "")
+
+    def step(self, event: dict[str, Any]) -> None:
+        if self.quiet or event["kind"] not in PHASES:
+            return
+        at = datetime.fromisoformat(event["at"])
+        what, following = PHASES[event["kind"]]
+        spent, self.last = (at - self.last).total_seconds(), at
+        detail = self._detail(event)
+        if event["kind"] == "running":
+            spent = (at - self.begun).total_seconds()
+        seconds = typer.style(f"{max(spent, 0):6.2f} s", dim=True)
+        self._clear()
+        mark = typer.style("…" if event["kind"] == "queued" else "✓", fg="green")
+        say(f"  {mark} {what:<{WIDTH}}{seconds}   {detail}".rstrip())
+        self._now(following)
+
+    def _detail(self, event: dict[str, Any]) -> str:
+        vessel, name = self.vessel, self.vessel["name"]
+        if event["kind"] == "queued":
+            return "nothing is free that fits; it starts by itself.  Ctrl-C leaves it waiting."
+        if event["kind"] == "reserved":
+            if not vessel["host"]:
+                from drc.cli.account import get
+
+                vessel = self.vessel = get(f"/v1/vessels/{name}")
+            parts = [vessel["host"], show_gpus(vessel["gpus"]), shares(vessel)]
+            return " · ".join(part for part in parts if part and part != "none")
+        if event["kind"] == "image_ready":
+            return vessel["image"]
+        if event["kind"] == "ssh_ready":
+            return typer.style(" ".join(command(name)), bold=True)
+        if event["kind"] == "jupyter_ready":
+            return f"drc jupyter {name}"
+        return f"since the request.  It ends in {self._lifetime()}; your home stays."
+
+    def _lifetime(self) -> str:
+        from drc.cli.look import until
+
+        return until(self.vessel["ends_at"])
+
+    def _now(self, text: str) -> None:
+        if self.live and text:
+            sys.stderr.write("  " + typer.style(f"· {text}", dim=True))
+            sys.stderr.flush()
+            self.pending = True
+
+    def _clear(self) -> None:
+        if self.pending:
+            sys.stderr.write("\r\033[K")
+            self.pending = False
+
+    def close(self) -> None:
+        self._clear()

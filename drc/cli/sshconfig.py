@@ -1,0 +1,167 @@
+"""`~/.ssh/drc`: what makes plain `ssh bert`, `scp` and editors work, with no drc process running.
+
+    ~/.ssh/drc/config        one Host block per living vessel, rewritten whole
+    ~/.ssh/drc/known_hosts   each vessel's host key, so that SSH never asks
+    ~/.ssh/drc/id_ed25519    a key of ours, only where the person had none
+    ~/.ssh/config            one line of ours, the first: Include drc/config
+
+Files are replaced whole; a crash leaves the old one.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+INCLUDE = "Include drc/config"
+HEADER = "# Written by drc, anew each time a vessel comes or goes. Changes made here are lost.\n"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def ssh_folder() -> Path:
+    return Path.home() / ".ssh"
+
+
+def our_folder() -> Path:
+    folder = ssh_folder() / "drc"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def write_whole(path: Path, text: str, mode: int = 0o600) -> None:
+    """Replace a file in one step; of a symbolic link, what it points to."""
+    path = path.resolve()
+    fresh = path.with_name(f".{path.name}.drc-{os.getpid()}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "w") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+    os.chmod(fresh, mode)
+    fresh.replace(path)
+
+
+@contextmanager
+def locked() -> Iterator[None]:
+    """One drc at a time reads the fleet and writes the files."""
+    with (our_folder() / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def block(vessel: dict[str, Any], identity: Path) -> str:
+    """The Host block of one vessel whose address is known."""
+    ssh = vessel["ssh"]
+    lines = [
+        f"Host {ssh['alias']}",
+        f"    HostName {ssh['address']}",
+        f"    Port {ssh['port']}",
+        f"    User {ssh['user']}",
+        f"    HostKeyAlias {ssh['host_key_alias']}",
+        "    UserKnownHostsFile ~/.ssh/drc/known_hosts",
+        "    StrictHostKeyChecking yes",
+    ]
+    if identity.exists():
+        lines.append("    IdentityFile ~/.ssh/drc/id_ed25519")
+    if ssh["address"] in LOOPBACK:
+        # nothing crosses a network here, so the slower post-quantum exchange protects nothing
+        lines.append("    KexAlgorithms curve25519-sha256,curve25519-sha256@libssh.org")
+    return "\n".join(lines) + "\n"
+
+
+def write_vessels(vessels: Sequence[dict[str, Any]]) -> None:
+    """Both files for the living vessels that have an address."""
+    placed = sorted((v for v in vessels if v["ssh"]["port"]), key=lambda v: v["name"])
+    identity = our_folder() / "id_ed25519"
+    blocks = [block(vessel, identity) for vessel in placed]
+    hosts = [f"{v['ssh']['host_key_alias']} {v['ssh']['host_key']}\n" for v in placed]
+    write_whole(our_folder() / "known_hosts", HEADER + "".join(hosts))
+    write_whole(our_folder() / "config", HEADER + "\n".join(blocks))
+
+
+def sync() -> None:
+    """Bring both files up to what the API says."""
+    from drc.cli.account import get
+
+    with locked():
+        write_vessels(get("/v1/vessels"))
+
+
+def is_included() -> bool:
+    try:
+        lines = (ssh_folder() / "config").read_text().splitlines()
+    except FileNotFoundError:
+        return False
+    for line in lines:
+        words = line.split()
+        if words[:1] == ["Host"] or words[:1] == ["Match"]:
+            return False  # an Include below this would only count for that host
+        if words == INCLUDE.split():
+            return True
+    return False
+
+
+def include() -> None:
+    """Put our line first into ~/.ssh/config; the rest stays as it is, to the byte."""
+    path = ssh_folder() / "config"
+    ssh_folder().mkdir(mode=0o700, exist_ok=True)
+    before = path.read_text() if path.exists() else ""
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
+    write_whole(path, f"{INCLUDE}\n{before}", mode)
+
+
+def exclude() -> None:
+    """Take our line out again; a file that held nothing else goes with it."""
+    path = ssh_folder() / "config"
+    if not path.exists():
+        return
+    lines = path.read_text().splitlines(keepends=True)
+    kept = "".join(line for line in lines if line.split() != INCLUDE.split())
+    if kept:
+        write_whole(path, kept, path.stat().st_mode & 0o777)
+    else:
+        path.unlink()
+
+
+def offer_include() -> None:
+    """Ask once for the Include line; without a terminal it is added, and said."""
+    import sys
+
+    import typer
+
+    from drc.cli.look import say
+
+    declined = our_folder() / "no-include"
+    if is_included() or declined.exists():
+        return
+    question = (
+        f"May drc add the line “{INCLUDE}” to ~/.ssh/config, so that plain ssh finds vessels?"
+    )
+    if sys.stdin.isatty() and sys.stderr.isatty() and not typer.confirm(question, True, err=True):
+        declined.touch()
+        return
+    include()
+    say(f"  ~/.ssh/config now begins with “{INCLUDE}”.", dim=True)
+
+
+def command(alias: str) -> list[str]:
+    """The ssh command line that enters a vessel."""
+    config = [] if is_included() else ["-F", str(our_folder() / "config")]
+    return ["ssh", *config, alias]
+
+
+def public_keys() -> list[Path]:
+    """The person's own public keys; one of ours, made now, where there is none."""
+    import subprocess
+
+    found = [ssh_folder() / f"id_{kind}.pub" for kind in ("ed25519", "ecdsa", "rsa")]
+    found = [path for path in found if path.exists()]
+    ours = our_folder() / "id_ed25519"
+    if not found and not ours.exists():
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "drc", "-f", str(ours)],
+            check=True,
+        )
+    return found or [ours.with_suffix(".pub")]

@@ -1,0 +1,142 @@
+"""Looking at vessels and ending them."""
+
+from typing import Annotated, Any
+
+import typer
+
+Name = Annotated[str, typer.Argument(help="The vessel's name.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="The API's own answer.")]
+
+
+def list_(
+    everybody: Annotated[bool, typer.Option("--all", "-a", help="Everybody's vessels.")] = False,
+    ended: Annotated[bool, typer.Option("--ended", help="Buried and failed ones too.")] = False,
+    json: Json = False,
+) -> None:
+    """Your vessels."""
+    from drc.cli.account import get, print_json
+    from drc.cli.look import ago, say, shares, show_gpus, table, until
+
+    found = get("/v1/vessels", everybody=everybody, ended=ended)
+    if json:
+        return print_json(found)
+    if not found:
+        return say("You have no vessels.  drc create --gpus 1  makes one.")
+    head = ["NAME", "STATE", "HOST", "GPUS", "SHARE", "AGE", "ENDS IN"]
+    rows = [
+        [
+            vessel["name"],
+            vessel["state"],
+            vessel["host"] or "-",
+            show_gpus(vessel["gpus"], vessel["gpus_asked"], vessel["models"]),
+            shares(vessel) or "-",
+            ago(vessel["created_at"]),
+            "-" if vessel["state"] in ("buried", "failed") else until(vessel["ends_at"]),
+        ]
+        for vessel in found
+    ]
+    if everybody:
+        head.insert(0, "OWNER")
+        for row, vessel in zip(rows, found, strict=True):
+            row.insert(0, vessel["owner"])
+    return table(head, rows)
+
+
+def show(name: Name, json: Json = False) -> None:
+    """One vessel: what it has, where it is, how it is entered."""
+    from drc.cli.account import get, print_json
+
+    vessel = get(f"/v1/vessels/{name}")
+    if json:
+        return print_json(vessel)
+    for label, value in described(vessel):
+        print(f"{label:<10}{value}")
+    return None
+
+
+def described(vessel: dict[str, Any]) -> list[tuple[str, str]]:
+    """The lines of `drc show`, those that say something."""
+    from drc.cli.look import ago, colour, shares, show_gpus, until
+    from drc.cli.sshconfig import command
+
+    ssh, living = vessel["ssh"], vessel["state"] not in ("buried", "failed")
+    lines = [
+        ("vessel", f"{vessel['name']} of {vessel['owner']}"),
+        ("state", f"{colour(vessel['state'])} for {ago(vessel['state_since'])}"),
+        ("why", vessel["reason"]),
+        ("host", vessel["host"]),
+        ("gpus", show_gpus(vessel["gpus"], vessel["gpus_asked"], vessel["models"])),
+        ("share", shares(vessel)),
+        ("image", f"{vessel['image']} {(vessel['image_digest'] or '')[:19]}".strip()),
+        ("home", vessel["home"]),
+        ("age", ago(vessel["created_at"])),
+        ("ends in", until(vessel["ends_at"]) if living else None),
+    ]
+    lines += [("", f"{gpu['index']}  {gpu['uuid']}  {gpu['name']}") for gpu in vessel["gpus"]]
+    if vessel["state"] == "running":
+        lines += [
+            (
+                "ssh",
+                f"{' '.join(command(ssh['alias']))}   ({ssh['user']}@{ssh['address']}:{ssh['port']})",
+            ),
+            ("code", f"drc code {vessel['name']}"),
+            ("jupyter", f"drc jupyter {vessel['name']}"),
+        ]
+    return [(label, value) for label, value in lines if value]
+
+
+def stop(
+    names: Annotated[list[str], typer.Argument(help="Names of vessels.", show_default=False)],
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Until they are gone.")] = True,
+) -> None:
+    """End vessels. Homes stay; the same names find them again."""
+    from drc.cli import sshconfig
+    from drc.cli.account import client
+    from drc.cli.create import events_of
+    from drc.cli.look import say
+
+    stopped = [client().call("POST", f"/v1/vessels/{name}/stop") for name in names]
+    for vessel in stopped:
+        if wait and vessel["state"] == "stopping":
+            for event in events_of(vessel):
+                if event["kind"] in ("buried", "failed"):
+                    break
+            say(f"{vessel['name']} is gone; its GPUs are free, its home stays.")
+        else:
+            say(f"{vessel['name']} is {vessel['state']}.")
+    sshconfig.sync()
+
+
+def logs(name: Name) -> None:
+    """What a vessel's sshd and Jupyter said last."""
+    from drc.cli.account import get
+
+    print(get(f"/v1/vessels/{name}/logs")["log"], end="")
+
+
+def events(
+    name: Annotated[str | None, typer.Argument(help="One vessel; all of yours without.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they come.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """What happened to your vessels."""
+    import json as encoder
+
+    from drc.cli.account import client
+    from drc.cli.look import colour
+
+    for event in client().events(after="0-0", vessel=name, follow=follow):
+        if json:
+            print(encoder.dumps(event), flush=True)
+            continue
+        more = {
+            k: v
+            for k, v in event.items()
+            if k not in ("at", "kind", "vessel", "vessel_id", "attempt")
+        }
+        detail = "  ".join(f"{key}: {value}" for key, value in more.items() if value)
+        when = event["at"][:19].replace("T", " ")
+        print(
+            f"{when}  {event['vessel'] or '':<16}  {colour(event['kind'])}  {detail}".rstrip(),
+            flush=True,
+        )

@@ -1,0 +1,131 @@
+"""The API over HTTP, from the other side: answers as dicts, problems as the errors they were."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+
+from drc.errors import ApiUnreachable, DrcError, NotSignedIn, of_code
+
+TIMEOUT = httpx.Timeout(30, connect=5)
+SILENCE = 45.0  # seconds; the stream says something every 15
+
+
+class Client:
+    """One connection pool to one API. `token` is called for each request, so it can be renewed."""
+
+    def __init__(self, url: str, token: Callable[[], str | None]) -> None:
+        self.url = url
+        self.token = token
+        self.http = httpx.Client(base_url=url, timeout=TIMEOUT, trust_env=False)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        params: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Any:
+        """The answer's JSON, or None when it is empty. Raises the family of drc.errors."""
+        with translated(self.url):
+            answer = self.http.request(
+                method, path, json=body, params=params, headers={**self._auth(), **(headers or {})}
+            )
+        if answer.status_code >= 400:
+            raise problem_of(answer)
+        return answer.json() if answer.content else None
+
+    def events(
+        self,
+        *,
+        after: str | None = None,
+        follow: bool = True,
+        patience: float = 60.0,
+        **params: Any,
+    ) -> Iterator[dict[str, Any]]:
+        """The events after a place, and then those that come; a broken stream is taken up again.
+
+        `follow=False` ends with the last event there is. Raises ApiUnreachable when the stream
+        stays broken for `patience` seconds.
+        """
+        place, broken_at = after, None
+        params["follow"] = follow
+        while True:
+            try:
+                for place, event in self._stream({**params, "after": place}):
+                    broken_at = None
+                    if event is not None:
+                        yield event
+                if not follow:
+                    return
+            except ApiUnreachable:
+                broken_at = broken_at or time.monotonic()
+                if time.monotonic() - broken_at > patience:
+                    raise
+                time.sleep(0.5)
+
+    def _stream(self, params: dict[str, Any]) -> Iterator[tuple[str | None, dict[str, Any] | None]]:
+        place: str | None = params["after"]
+        params = {key: value for key, value in params.items() if value is not None}
+        timeout = httpx.Timeout(SILENCE, connect=5)
+        with (
+            translated(self.url),
+            self.http.stream(
+                "GET", "/v1/events", params=params, headers=self._auth(), timeout=timeout
+            ) as answer,
+        ):
+            if answer.status_code >= 400:
+                answer.read()
+                raise problem_of(answer)
+            for line in answer.iter_lines():
+                field, _, value = line.partition(": ")
+                if field == "id":
+                    place = value
+                elif field == "data":
+                    yield place, json.loads(value)
+                elif line.startswith(":"):
+                    yield place, None
+
+    def _auth(self) -> dict[str, str]:
+        token = self.token()
+        if not token:
+            raise NotSignedIn(hint="drc up  signs you in on this machine.")
+        return {"Authorization": f"Bearer {token}"}
+
+    def close(self) -> None:
+        self.http.close()
+
+
+class translated:
+    """httpx's errors as ours."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, failed: BaseException | None, trace: object) -> None:
+        if isinstance(failed, httpx.ConnectError):
+            raise ApiUnreachable(
+                f"The API at {self.url} does not answer.",
+                hint="drc up  starts it, when it runs on this machine.",
+            ) from failed
+        if isinstance(failed, httpx.TimeoutException):
+            raise ApiUnreachable(f"The API at {self.url} did not answer in time.") from failed
+        if isinstance(failed, httpx.TransportError):
+            raise ApiUnreachable(f"The connection to {self.url} broke: {failed}") from failed
+        if isinstance(failed, httpx.InvalidURL):
+            raise ApiUnreachable(f"“{self.url}” is not the address of an API.") from failed
+
+
+def problem_of(answer: httpx.Response) -> DrcError:
+    try:
+        body = answer.json()
+        return of_code(body["code"], body["title"], body.get("hint", ""))
+    except (ValueError, KeyError, TypeError):
+        return ApiUnreachable(f"The API answered {answer.status_code}, and not as drc does.")

@@ -1,0 +1,44 @@
+"""The images that vessels and network containers are made of, built from image/ when missing."""
+
+import importlib.util
+import os
+import subprocess
+from pathlib import Path
+
+import docker
+import docker.errors
+
+from drc import __version__
+from drc.config import DEFAULT_IMAGE, NET_IMAGE
+from drc.errors import Misconfigured
+from drc.up.state import State
+
+
+def image_folder() -> Path:
+    spec = importlib.util.find_spec("image")
+    if spec is None or not spec.submodule_search_locations:
+        raise Misconfigured("The folder image/ is missing from this installation of drc.")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def missing(socket: str) -> list[str]:
+    client = docker.APIClient(base_url=f"unix://{socket}", version="1.41", timeout=30)
+    absent: list[str] = []
+    for image in (NET_IMAGE, DEFAULT_IMAGE):
+        try:
+            client.inspect_image(image)
+        except docker.errors.NotFound:
+            absent.append(image)
+    client.close()
+    return absent
+
+
+def build(state: State, socket: str) -> bool:
+    """Build what is missing. True when something was."""
+    if not missing(socket):
+        return False
+    env = {**os.environ, "DOCKER_HOST": f"unix://{socket}"}
+    command = ["sh", str(image_folder() / "build"), __version__, str(state.path("cache"))]
+    if subprocess.run(command, env=env, stdin=subprocess.DEVNULL).returncode:
+        raise Misconfigured("The images could not be built; what Docker said stands above.")
+    return True

@@ -1,0 +1,133 @@
+"""What this machine needs before drc can run on it: packages, a user, an engine."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import docker
+import docker.errors
+import requests.exceptions
+
+from drc.errors import EngineFailed, Misconfigured
+from drc.up.state import USER, Made, State, is_alive
+
+ENGINE_TIMEOUT = 60.0
+POLICY = Path("/usr/sbin/policy-rc.d")
+
+
+def has_systemd() -> bool:
+    return Path("/run/systemd/system").is_dir()
+
+
+def install(programs: dict[str, str], made: Made) -> list[str]:
+    """Install the distribution's packages of programs that are missing. Returns the packages.
+
+    No service that a package brings is started or left enabled: we run our own.
+    """
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    missing = sorted(
+        {pkg for program, pkg in programs.items() if not shutil.which(program, path=path)}
+    )
+    if not missing:
+        return []
+    if not shutil.which("apt-get"):
+        raise Misconfigured(
+            f"These are missing: {', '.join(missing)}; and there is no apt-get to install them.",
+            hint="drc up installs by itself on Debian and Ubuntu only.",
+        )
+    ours = not POLICY.exists()
+    if ours:
+        POLICY.write_text("#!/bin/sh\nexit 101\n")
+        POLICY.chmod(0o755)
+    try:
+        env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for command in (
+            ["apt-get", "update", "-qq"],
+            ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing],
+        ):
+            done = subprocess.run(command, capture_output=True, text=True, env=env)
+        if done.returncode:
+            raise Misconfigured(
+                f"{', '.join(missing)} could not be installed: {done.stderr.strip()[-800:]}",
+                hint="apt-get update && apt-get install " + " ".join(missing),
+            )
+    finally:
+        if ours:
+            POLICY.unlink()
+    if "openssh-server" in missing and has_systemd():
+        subprocess.run(["systemctl", "disable", "--now", "ssh"], capture_output=True)
+    made.packages += missing
+    return missing
+
+
+def add_user(made: Made) -> bool:
+    """The user that Postgres, API and conductor run as. True when it was made now."""
+    try:
+        pwd.getpwnam(USER)
+    except KeyError:
+        command = ["useradd", "--system", "--user-group", "--no-create-home",
+                   "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", USER]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise Misconfigured(
+                f"The user {USER} could not be added: {done.stderr.strip()}"
+            ) from None
+        made.user = True
+        return True
+    return False
+
+
+def check_reachable() -> None:
+    """The user's programs are this Python: it must be able to run it."""
+    command = [sys.executable, "-c", "import drc.api, conductor"]
+    done = subprocess.run(
+        command, user=USER, group=USER, extra_groups=[], cwd="/", capture_output=True
+    )
+    if done.returncode:
+        raise Misconfigured(
+            f"The user {USER} cannot run {sys.executable}: it lies in somebody's private folder.",
+            hint="make up  puts the environment into /var/lib/drc.",
+        )
+
+
+def engine_version(socket: str) -> str | None:
+    """The engine's version, or None when none answers at the socket."""
+    try:
+        client = docker.APIClient(base_url=f"unix://{socket}", version="1.41", timeout=10)
+        try:
+            return client.version()["Version"]
+        finally:
+            client.close()
+    except (docker.errors.DockerException, requests.exceptions.RequestException, OSError):
+        return None
+
+
+def start_engine(state: State, socket: str, made: Made) -> str:
+    """An engine that answers: the one there is, or the distribution's, started. Its version."""
+    version = engine_version(socket)
+    if version:
+        return version
+    if has_systemd():
+        subprocess.run(["systemctl", "enable", "--now", "docker"], capture_output=True)
+    elif not is_alive(made.dockerd):
+        Path("/run/docker.pid").unlink(missing_ok=True)  # of an engine that was killed
+        with state.path("log", "dockerd.log").open("ab") as log:
+            engine = subprocess.Popen(
+                ["dockerd", "--host", f"unix://{socket}"],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/",
+            )  # fmt: skip
+        made.dockerd = engine.pid
+        state.note(made)
+    deadline = time.monotonic() + ENGINE_TIMEOUT
+    while time.monotonic() < deadline:
+        version = engine_version(socket)
+        if version:
+            return version
+        time.sleep(0.1)
+    raise EngineFailed(
+        f"No Docker Engine answers at {socket}.", hint=f"See {state.path('log', 'dockerd.log')}."
+    )

@@ -1,0 +1,112 @@
+"""The state folder: where one installation keeps everything, and what it made outside of it."""
+
+import fcntl
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from drc.errors import Misconfigured
+
+DEFAULT_STATE = Path("/var/lib/drc")
+USER = "drc"
+
+
+@dataclass(slots=True)
+class Choices:
+    """What `drc up` was told the first time, and keeps to."""
+
+    port: int = 8787
+    sshd_port: int = 2287
+    ports_from: int = 22000
+    docker_socket: str = "/var/run/docker.sock"
+    simulate: str = "a100:4"
+    berths: int = 2
+
+
+@dataclass(slots=True)
+class Made:
+    """What was made on the machine beside the state folder, to be taken away by a clean."""
+
+    packages: list[str] = field(default_factory=list[str])
+    user: bool = False
+    dockerd: int | None = None
+    """The process id of an engine that we started, where there is no systemd to do it."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    folder: Path
+
+    def path(self, *parts: str) -> Path:
+        return self.folder.joinpath(*parts)
+
+    def make(self) -> None:
+        """The folder and those in it, each readable by whom it must be."""
+        private = str(Path("/root"))
+        if str(self.folder.resolve()).startswith(private + "/"):
+            raise Misconfigured(
+                f"{self.folder} lies under /root, which no program but root's can enter.",
+                hint="Leave it at /var/lib/drc, or name another with DRC_STATE.",
+            )
+        for name, mode in (("", 0o755), ("log", 0o755), ("run", 0o755), ("keys", 0o755),
+                           ("ssh", 0o755), ("cache", 0o755)):  # fmt: skip
+            folder = self.path(name)
+            folder.mkdir(mode=mode, parents=True, exist_ok=True)
+            folder.chmod(mode)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """One `drc up` or `drc down` at a time; a second one waits, and says so."""
+        with self.path("run", "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print("  Another drc up or down is at work here; waiting for it.", file=sys.stderr)  # noqa: T201
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def read(self, name: str) -> dict[str, object]:
+        file = self.path(name)
+        return json.loads(file.read_text()) if file.exists() else {}
+
+    def write(self, name: str, value: object) -> None:
+        fresh = self.path(name + ".new")
+        fresh.write_text(json.dumps(value, indent=2))
+        fresh.replace(self.path(name))
+
+    def choices(self, **told: object) -> Choices:
+        """What was chosen before, changed by what is told now."""
+        chosen = {**self.read("choices.json"), **{k: v for k, v in told.items() if v is not None}}
+        choices = Choices(**chosen)  # pyright: ignore[reportArgumentType]
+        self.write("choices.json", asdict(choices))
+        return choices
+
+    def made(self) -> Made:
+        return Made(**self.read("made.json"))  # pyright: ignore[reportArgumentType]
+
+    def note(self, made: Made) -> None:
+        self.write("made.json", asdict(made))
+
+
+def is_alive(pid: int | None) -> bool:
+    if not pid:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def read_pid(file: Path) -> int | None:
+    try:
+        pid = int(file.read_text())
+    except (OSError, ValueError):
+        return None
+    return pid if is_alive(pid) else None

@@ -1,0 +1,304 @@
+"""Bringing a machine up and down: the part that needs root."""
+
+import contextlib
+import json
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import docker
+import docker.errors
+
+from drc import fleet
+from drc.auth import Signer
+from drc.client import Client
+from drc.db import Database, migrate
+from drc.errors import ApiUnreachable, DrcError, HostUnreachable, Misconfigured
+from drc.up import images, machine, secrets
+from drc.up.postgres import Postgres
+from drc.up.state import USER, Choices, State, is_alive, read_pid
+
+SIGN_IN = timedelta(days=30)
+API_TIMEOUT = 30.0
+HOST_TIMEOUT = 60.0
+PROGRAMS = {
+    "sshd": "openssh-server",
+    "ssh-keygen": "openssh-client",
+    "iptables": "iptables",
+}
+
+
+def say(what: str, detail: str = "", since: float | None = None) -> None:
+    """One line of progress on stderr, with its seconds where they are worth saying."""
+    took = f"{time.monotonic() - since:5.1f} s" if since is not None else ""
+    print(f"  ✓ {what:<14}{took:>8}   {detail}".rstrip(), file=sys.stderr, flush=True)  # noqa: T201
+
+
+def up(state: State, person: str, told: dict[str, Any]) -> dict[str, Any]:
+    """Everything that is missing, in order; quick when nothing is.
+
+    Returns `url`, `token` (of the person who asked), `host` and `simulated`.
+    """
+    state.make()
+    with state.locked():
+        choices, made, begun = state.choices(**told), state.made(), time.monotonic()
+        needed = dict(PROGRAMS)
+        if machine.engine_version(choices.docker_socket) is None:
+            needed |= {"dockerd": "docker.io"}
+        installed = machine.install(needed, made)
+        if installed:
+            say("packages", ", ".join(installed), begun)
+        if machine.add_user(made):
+            say("user", f"{USER}, for Postgres, API and conductor")
+        state.note(made)
+        machine.check_reachable()
+
+        begun = time.monotonic()
+        version = machine.start_engine(state, choices.docker_socket, made)
+        say("docker", f"Engine {version}", begun)
+        begun = time.monotonic()
+        if images.missing(choices.docker_socket):
+            # docker.io recommends what builds need; debootstrap makes the base without a registry
+            machine.install({"docker": "docker.io", "debootstrap": "debootstrap"}, made)
+            state.note(made)
+            images.build(state, choices.docker_socket)
+            say("images", f"{images.DEFAULT_IMAGE}, {images.NET_IMAGE}", begun)
+
+        begun = time.monotonic()
+        secrets.make_secrets(state)
+        host_key = secrets.configure_sshd(state, choices.sshd_port)
+        postgres = Postgres(state.path("postgres"), USER)
+        postgres.start()
+        migrate(postgres.url())
+        database = Database(postgres.url(), size=1)
+        state.path("installation").write_text(fleet.read_installation(database))
+        database.close()
+        say("postgres", "embedded", begun)
+
+        begun = time.monotonic()
+        start_programs(state, choices)
+        url = f"http://127.0.0.1:{choices.port}"
+        token = sign(state, person)
+        client = Client(url, lambda: token)
+        wait_for_api(state, client)
+        say("programs", "API, conductor, undertaker's timer", begun)
+
+        begun = time.monotonic()
+        host = ensure_host(client, choices, host_key, told.get("simulate") is not None)
+        cards = f"{host['n_gpus']} GPUs" + (" (simulated)" if host["simulated"] else "")
+        say("host", f"{host['name']}: {host['cpus']} CPUs, {cards}", begun)
+        return {"url": url, "token": token, "host": host["name"], "simulated": host["simulated"]}
+
+
+def sign(state: State, person: str) -> str:
+    """The first token is signed with the key file itself, which only root can read."""
+    signer = Signer.load(state.path("keys", "api.pem"))
+    return signer.sign(person, ["operator"], datetime.now(UTC), SIGN_IN)
+
+
+def start_programs(state: State, choices: Choices) -> None:
+    if read_pid(state.path("run", "supervisor.pid")):
+        return
+    for port, option in ((choices.port, "--port"), (choices.sshd_port, "--sshd-port")):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                raise Misconfigured(
+                    f"Port {port} of this machine is taken by another program.",
+                    hint=f"drc up {option} {port + 1}",
+                ) from None
+    with state.path("log", "supervisor.log").open("ab") as log:
+        subprocess.Popen(
+            [sys.executable, "-m", "drc.up.supervise", str(state.folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            start_new_session=True,
+        )
+
+
+def wait_for_api(state: State, client: Client) -> None:
+    deadline = time.monotonic() + API_TIMEOUT
+    while True:
+        try:
+            client.call("GET", "/health")
+        except DrcError as failed:
+            if time.monotonic() > deadline:
+                log = state.path("log", "api.log")
+                raise ApiUnreachable(
+                    f"The API did not come up: {failed.message}", hint=f"See {log}."
+                ) from failed
+            time.sleep(0.05)
+        else:
+            return
+
+
+def ensure_host(client: Client, choices: Choices, host_key: str, changed: bool) -> dict[str, Any]:
+    """This machine as a host, looked at by the conductor."""
+    name = secrets.host_name()
+
+    def mine() -> dict[str, Any] | None:
+        return next((h for h in client.call("GET", "/v1/hosts") if h["name"] == name), None)
+
+    host = mine()
+    if host and host["open"] and host["ssh_port"] == choices.sshd_port and not changed:
+        return host
+    client.call(
+        "POST",
+        "/v1/hosts",
+        {
+            "name": name,
+            "ssh_user": "root",
+            "ssh_address": "127.0.0.1",
+            "ssh_port": choices.sshd_port,
+            "ssh_host_key": host_key,
+            "docker_socket": choices.docker_socket,
+            "address": "127.0.0.1",
+            "ports_from": choices.ports_from,
+            "simulate": choices.simulate,
+        },
+    )
+    deadline = time.monotonic() + HOST_TIMEOUT
+    while time.monotonic() < deadline:
+        host = mine()
+        if host and host["open"] and not host["ill"]:
+            return host
+        time.sleep(0.05)
+    why = (host or {}).get("ill") or "no conductor looked at it"
+    raise HostUnreachable(f"This machine did not become a host: {why}")
+
+
+def down(state: State) -> dict[str, Any]:
+    """Stop the programs. Vessels, and an engine that we started, go on without them."""
+    if not state.path("run").is_dir():
+        return {"stopped": False}
+    with state.locked():
+        stopped = stop_programs(state)
+        return {"stopped": stopped, "vessels": len(containers(state, "drc.vessel"))}
+
+
+def stop_programs(state: State) -> bool:
+    pid = read_pid(state.path("run", "supervisor.pid"))
+    if pid:
+        os.kill(pid, signal.SIGTERM)
+        wait_gone(pid, 20)
+    with contextlib.suppress(KeyError):
+        Postgres(state.path("postgres"), USER).stop()
+    return pid is not None
+
+
+def wait_gone(pid: int, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while is_alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if is_alive(pid):
+        os.kill(pid, signal.SIGKILL)
+
+
+def engine(state: State) -> docker.APIClient | None:
+    socket_path = state.choices().docker_socket
+    if machine.engine_version(socket_path) is None:
+        return None
+    return docker.APIClient(base_url=f"unix://{socket_path}", version="1.41", timeout=60)
+
+
+def installation(state: State) -> str | None:
+    """The label of what is ours on the engine, kept in a file for when the database is gone."""
+    file = state.path("installation")
+    return file.read_text().strip() if file.exists() else None
+
+
+def containers(state: State, label: str) -> list[dict[str, Any]]:
+    client, ours = engine(state), installation(state)
+    if client is None or ours is None:
+        return []
+    return client.containers(all=True, filters={"label": [f"drc.installation={ours}", label]})
+
+
+def clean(state: State, homes: bool) -> dict[str, Any]:
+    """Take away everything that was made here, and nothing else. Homes only when told."""
+    if not state.folder.is_dir():
+        return {"homes": [], "kept": []}
+    state.path("run").mkdir(exist_ok=True)
+    with state.locked():
+        stop_programs(state)
+        made, client, ours = state.made(), engine(state), installation(state)
+        found: list[str] = []
+        if client is not None:
+            if ours is not None:
+                take_from_engine(client, ours)
+            volumes = client.volumes(filters={"label": "drc.home"})["Volumes"] or []
+            found = sorted(volume["Name"] for volume in volumes)
+            if homes:
+                for name in found:
+                    client.remove_volume(name)
+            for image in client.images():
+                for tag in image["RepoTags"] or []:
+                    if tag.startswith(("drc/vessel:", "drc/net:", "drc/base:")):
+                        with contextlib.suppress(docker.errors.APIError):
+                            client.remove_image(tag)
+            client.close()
+        if is_alive(made.dockerd) and made.dockerd:
+            os.kill(made.dockerd, signal.SIGTERM)
+            wait_gone(made.dockerd, 30)
+        if made.user:
+            subprocess.run(["userdel", USER], capture_output=True)
+    keep = Path(sys.prefix)
+    for path in state.folder.iterdir():
+        if not keep.is_relative_to(path):  # the environment we run in; `make clean` takes it
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    with contextlib.suppress(OSError):
+        state.folder.rmdir()
+    return {"homes": found, "purged": homes, "packages": made.packages}
+
+
+def take_from_engine(client: docker.APIClient, installation: str) -> None:
+    ours = {"label": f"drc.installation={installation}"}
+    everything = client.containers(all=True, filters=ours)
+    for container in sorted(everything, key=lambda c: "drc.berth" in c["Labels"]):
+        with contextlib.suppress(docker.errors.NotFound):
+            client.remove_container(container["Id"], force=True, v=True)
+    for volume in client.volumes(filters=ours)["Volumes"] or []:
+        client.remove_volume(volume["Name"], force=True)
+    for network in client.networks(filters=ours):
+        client.remove_network(network["Id"])
+
+
+def person() -> str:
+    """Who asked: the user behind sudo, or else who we are."""
+    return os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m drc.up.system up|down|clean JSON`: a JSON answer on stdout, talk on stderr."""
+    verb, told = arguments[0], json.loads(arguments[1])
+    state = State(Path(told.pop("state")))
+    try:
+        if os.geteuid() != 0:
+            raise Misconfigured("drc up needs root, or sudo.")
+        if verb == "up":
+            answer = up(state, told.pop("person"), told)
+        elif verb == "down":
+            answer = down(state)
+        else:
+            answer = clean(state, told["homes"])
+    except DrcError as failed:
+        print(json.dumps({"code": failed.code, "message": failed.message, "hint": failed.hint}))  # noqa: T201
+        return failed.exit_code
+    print(json.dumps(answer))  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

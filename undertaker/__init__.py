@@ -1,0 +1,1 @@
+"""The undertaker: decides which vessels end, and touches no host."""
