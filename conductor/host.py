@@ -4,7 +4,7 @@ import logging
 import shlex
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,8 +102,11 @@ class Host:
             raise
         return transport
 
-    def docker(self) -> docker.APIClient:
-        """The engine's API. Raises HostUnreachable, EngineFailed."""
+    def docker(self) -> Any:
+        """The engine's docker.APIClient; Any, for the SDK has no types of its own.
+
+        Raises HostUnreachable, EngineFailed.
+        """
         transport = self.connection()
         with self.lock:
             if self.client is None:
@@ -149,7 +152,7 @@ class Host:
         )  # fmt: skip
 
     def dial(self, address: str, port: int) -> paramiko.Channel:
-        """A TCP connection made by the host. Raises HostUnreachable; ChannelException if refused."""
+        """A TCP connection that the host makes. Raises HostUnreachable, ChannelException."""
         return self.connection().open_channel(
             "direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=CONNECT_TIMEOUT
         )
@@ -195,7 +198,7 @@ def _number(version: str) -> tuple[int, ...]:
 
 
 @contextmanager
-def translated(host: str) -> Iterator[None]:
+def translated(host: str) -> Generator[None]:
     """The docker SDK's errors as ours; NotFound passes, for it is an answer."""
     try:
         yield

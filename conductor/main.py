@@ -234,8 +234,12 @@ def main() -> None:
     except DrcError as failed:
         print(failed.message, failed.hint, file=sys.stderr)  # noqa: T201
         sys.exit(failed.exit_code)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: conductor.ended.set())
+
+    def end(_: int, __: object) -> None:
+        conductor.ended.set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
     log.info("%s begins", conductor.name)
     conductor.run()
     os._exit(0)  # work in hand is left to its lease; its steps are safe to repeat

@@ -1,3 +1,5 @@
+# pyright: reportAttributeAccessIssue=false
+# paramiko's stubs leave out what asking about a key needs.
 """Whether a vessel can be entered: asked from outside it, over the kept connection to its host."""
 
 import threading
@@ -105,7 +107,7 @@ def wait_for_jupyter(host: Host, berth: str, token: str) -> None:
         engine = host.docker()
         command = ["/usr/lib/drc/probe-jupyter", str(JUPYTER_TIMEOUT)]
         probe = engine.exec_create(berth, command, stdin=True, tty=False)
-        channel: paramiko.Channel = engine.exec_start(probe["Id"], socket=True)
+        channel = engine.exec_start(probe["Id"], socket=True)
         channel.settimeout(JUPYTER_TIMEOUT + 10)
         channel.sendall(token.encode() + b"\n")
         said = b""

@@ -1,3 +1,6 @@
+# pyright: reportAttributeAccessIssue=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+# paramiko's stubs leave out what a new kind of channel needs.
 """Docker's API through one kept SSH connection.
 
 Each HTTP connection is a `direct-streamlocal@openssh.com` channel straight to the engine's socket:
@@ -61,7 +64,7 @@ class _Connection(urllib3.connection.HTTPConnection):
     def connect(self) -> None:
         channel = self.transport.open_streamlocal(self.path)
         channel.settimeout(self.timeout)  # pyright: ignore[reportArgumentType]
-        self.sock = channel  # pyright: ignore[reportAttributeAccessIssue]
+        self.sock = channel
 
 
 class _Pool(urllib3.connectionpool.HTTPConnectionPool):

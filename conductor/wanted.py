@@ -13,7 +13,19 @@ ATTEMPT = "drc.attempt"
 BERTH = "drc.berth"
 VESSEL_IMAGE = "drc.vessel-image"
 
-CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETUID", "SETGID", "KILL", "SYS_CHROOT", "NET_BIND_SERVICE", "AUDIT_WRITE", "SETFCAP"]
+CAPABILITIES = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "SETUID",
+    "SETGID",
+    "KILL",
+    "SYS_CHROOT",
+    "NET_BIND_SERVICE",
+    "AUDIT_WRITE",
+    "SETFCAP",
+]
 """What sudo and apt need; never NET_RAW, MKNOD, SETPCAP or NET_ADMIN."""
 PIDS = 16_384  # a data loader forks a process per core; a fork bomb stops here
 LOG = {"type": "json-file", "config": {"max-size": "10m", "max-file": "2"}}
@@ -52,7 +64,7 @@ class Names:
 
 
 NETWORK_OPTIONS = {"com.docker.network.bridge.enable_icc": "false"}
-"""Vessels of one host do not see each other; one network for all, for Docker has room for thirty."""
+"""Vessels of one host do not see each other. One network for all: Docker has room for thirty."""
 
 
 def berth_container(

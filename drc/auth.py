@@ -1,4 +1,4 @@
-"""Who may do what: permissions, roles, the tokens that carry them, and what the API's secret yields.
+"""Who may do what: permissions, roles, the tokens that carry them, and what one secret yields.
 
 A token is a JWT signed with EdDSA. Its `kid` names the key that signed it, and each key may speak
 only for the roles it was made for: a stolen conductor key cannot sign in a person. `drc up` holds
@@ -208,7 +208,35 @@ def openssh_public(key: Ed25519PrivateKey) -> str:
 
 
 _SYSTEM_NAMES = frozenset(
-    ["root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy", "backup", "list", "irc", "nobody", "sshd", "systemd-network", "messagebus", "ubuntu", "debian", "admin", "sudo", "shadow", "staff", "users", "drc"]
+    [
+        "root",
+        "daemon",
+        "bin",
+        "sys",
+        "sync",
+        "games",
+        "man",
+        "lp",
+        "mail",
+        "news",
+        "uucp",
+        "proxy",
+        "backup",
+        "list",
+        "irc",
+        "nobody",
+        "sshd",
+        "systemd-network",
+        "messagebus",
+        "ubuntu",
+        "debian",
+        "admin",
+        "sudo",
+        "shadow",
+        "staff",
+        "users",
+        "drc",
+    ]
 )
 
 

@@ -56,8 +56,8 @@ class Client:
         params["follow"] = follow
         while True:
             try:
-                for place, event in self._stream({**params, "after": place}):
-                    broken_at = None
+                for reached, event in self._stream({**params, "after": place}):
+                    place, broken_at = reached, None
                     if event is not None:
                         yield event
                 if not follow:

@@ -6,7 +6,7 @@ the schema under sql/migrations, applied in order, forward only, each once.
 
 import hashlib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg
 import psycopg.errors
+from psycopg import sql
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
@@ -52,7 +53,7 @@ def statement(name: str) -> bytes:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translated() -> Generator[None]:
     """psycopg's errors as ours."""
     try:
         yield
@@ -98,6 +99,13 @@ class Database:
         with translated(), self.pool.connection() as connection:
             return connection.execute(statement(query), parameters).fetchone()
 
+    def always(self, query: str, /, **parameters: Any) -> Row:
+        """The first row of a statement that has one whatever happens."""
+        row = self.one(query, **parameters)
+        if row is None:
+            raise RuntimeError(f"{query} gave no row")
+        return row
+
     def ring(self, channel: str) -> None:
         """Wake whoever listens on a channel. Its own short transaction, never a hot one."""
         with translated(), self.pool.connection() as connection:
@@ -110,9 +118,7 @@ class Database:
         """
         with translated(), psycopg.connect(self.url, autocommit=True) as connection:
             for channel in channels:
-                connection.execute(
-                    psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel))
-                )
+                connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
             yield True  # something may have rung before we listened
             while True:
                 rang = list(connection.notifies(timeout=patience, stop_after=1))

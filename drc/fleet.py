@@ -65,14 +65,15 @@ def queue_keys(db: Database, owner_id: int) -> int:
 
 def reserve_vessel(db: Database, wish: Wish) -> Row:
     """`state` (None: unchanged) and `contended`. Raises NameTaken."""
-    row = db.one("reserve_vessel", **{**asdict(wish), "env": Jsonb(wish.env)})
-    assert row is not None  # the statement always answers
-    return row
+    return db.always("reserve_vessel", **{**asdict(wish), "env": Jsonb(wish.env)})
 
 
 def read_request(db: Database, id: str) -> Wish | None:
     row = db.one("read_request", id=id)
-    return Wish(**{**row, "id": str(row["id"])}) if row else None
+    if row is None:
+        return None
+    row["id"] = str(row["id"])
+    return Wish(**row)
 
 
 def find_request(db: Database, owner_id: int, idempotency_key: str) -> Row | None:
@@ -197,8 +198,7 @@ def list_lifetimes(db: Database) -> list[Row]:
 
 
 def read_place(db: Database) -> tuple[str, int]:
-    row = db.one("read_place")
-    assert row is not None
+    row = db.always("read_place")
     return row["xid"], row["id"]
 
 
@@ -234,9 +234,7 @@ def read_log(db: Database, id: str, after: datetime | None = None) -> str | None
 
 
 def read_now(db: Database) -> datetime:
-    row = db.one("read_now")
-    assert row is not None
-    return row["now"]
+    return db.always("read_now")["now"]
 
 
 # Hosts and GPUs ----------------------------------------------------------------------------------
@@ -255,9 +253,7 @@ def read_capacity(db: Database) -> list[Row]:
 
 
 def add_host(db: Database, **host: Any) -> int:
-    row = db.one("add_host", **host)
-    assert row is not None
-    return row["host_id"]
+    return db.always("add_host", **host)["host_id"]
 
 
 def report_host(db: Database, id: int, gpus: list[Row], **found: Any) -> bool:
@@ -276,9 +272,7 @@ def count_states(db: Database) -> list[Row]:
 
 
 def read_installation(db: Database) -> str:
-    row = db.one("read_installation")
-    assert row is not None
-    return row["id"]
+    return db.always("read_installation")["id"]
 
 
 def read_host_doors(db: Database) -> list[Row]:

@@ -51,7 +51,7 @@ LIVING = frozenset(State) - ENDED
 ON_A_HOST = LIVING - {State.QUEUED}
 
 RESERVED_LIMIT = timedelta(seconds=30)
-"""A conductor takes new work in milliseconds; half a minute without one means that none is there."""
+"""A conductor takes new work in milliseconds; half a minute without one means there is none."""
 STARTING_LIMIT = timedelta(seconds=60)
 """Counted from the image being there. A start takes about a second, on a busy engine tens."""
 STOPPING_LIMIT = timedelta(seconds=60)

@@ -1,6 +1,6 @@
 """Building the API and running it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Response
@@ -45,7 +45,7 @@ def open_context(settings: ApiSettings) -> Context:
 
 def create_app(context: Context) -> FastAPI:
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         yield
         for close in context.closers:
             close()

@@ -1,4 +1,4 @@
-"""Whether any host could ever hold a vessel, whoever holds what now: refused at once, or waiting."""
+"""Whether any host could ever hold a vessel: what none could is refused at once, not queued."""
 
 import time
 from dataclasses import dataclass, field

@@ -64,7 +64,7 @@ def run(id: UUID, attempt: int, proof: Proof, caller: Calling, here: Here) -> di
         return {"state": State.RUNNING}
     state = fleet.read_proof(here.db, str(id), attempt, hashed)
     if state in (State.RUNNING, State.UNREACHABLE):
-        return {"state": state}
+        return {"state": str(state)}
     fleet.refuse_callback(
         here.db, str(id), attempt, {"by": caller.subject, "state": state or "no such attempt"}
     )

@@ -89,7 +89,7 @@ class Stream:
     async def follow(
         self, after: Place, owner_id: int | None, vessel_id: str | None, *, on: bool = True
     ) -> AsyncIterator[str]:
-        """The events after a place, then (if `on`) those that come, each as one server-sent event."""
+        """The events after a place, then (if `on`) those that come, as server-sent events."""
         me = Follower(owner_id, vessel_id, asyncio.get_running_loop())
         self.followers.add(me)  # before catching up, so that nothing falls between
         try:
@@ -135,4 +135,5 @@ def event_view(row: Row) -> dict[str, Any]:
 
 
 def encode(row: Row) -> str:
-    return f"id: {row['xid']}-{row['id']}\nevent: {row['kind']}\ndata: {json.dumps(event_view(row))}\n\n"
+    data = json.dumps(event_view(row))
+    return f"id: {row['xid']}-{row['id']}\nevent: {row['kind']}\ndata: {data}\n\n"

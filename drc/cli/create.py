@@ -78,7 +78,8 @@ def run(request: dict[str, Any], *, wait: bool = True, json: bool = False) -> di
         except KeyboardInterrupt:
             progress.close()
             say(
-                f"\n{name} goes on without you.  drc show {name}  finds it,  drc stop {name}  ends it."
+                f"\n{name} goes on without you.  drc show {name}  finds it, "
+                f" drc stop {name}  ends it."
             )
             raise
         finally:

@@ -1,7 +1,7 @@
 """Entering a vessel: SSH, editor, Jupyter. Each hands over to the program that people know."""
 
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,10 +20,10 @@ def ssh(
 
     ready(name)
     line = [*sshconfig.command(name), *(command or [])]
-    os.execvp(line[0], line)
+    os.execvp(line[0], line)  # noqa: S606
 
 
-def ready(name: str) -> dict[str, object]:
+def ready(name: str) -> dict[str, Any]:
     """The vessel, which must be one that can be entered, with its SSH configuration in place."""
     from drc.cli import sshconfig
     from drc.cli.account import get
@@ -48,7 +48,8 @@ def code(name: Name) -> None:
     sshconfig.offer_include()
     editor = next(filter(shutil.which, ("code", "cursor", "windsurf", "codium")), None)
     if editor:
-        os.execvp(editor, [editor, "--remote", f"ssh-remote+{name}", str(vessel["home"])])
+        line = [editor, "--remote", f"ssh-remote+{name}", vessel["home"]]
+        os.execvp(editor, line)  # noqa: S606
     say("No editor's command (code, cursor, windsurf, codium) is on your PATH. This link opens it:")
     print(f"vscode://vscode-remote/ssh-remote+{name}{vessel['home']}")
 

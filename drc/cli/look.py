@@ -63,7 +63,9 @@ def show_gpus(
 
 def show_span(span: timedelta) -> str:
     """The two largest parts of a duration that matter: `3d 4h`, `12 min`, `40 s`."""
-    seconds = max(0, int(span.total_seconds()))
+    seconds = max(0, round(span.total_seconds()))
+    if seconds > 86400:
+        seconds = round(seconds / 3600) * 3600
     days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
     if days:
         return f"{days}d {hours}h" if hours else f"{days}d"
@@ -84,4 +86,5 @@ def shares(vessel: dict[str, Any]) -> str:
     """`16 CPUs · 64 GiB` of what a vessel was given."""
     if vessel["cpus"] is None:
         return ""
-    return f"{vessel['cpus']:g} CPUs · {show_memory(vessel['memory_mib'])}"
+    unit = "CPU" if vessel["cpus"] == 1 else "CPUs"
+    return f"{vessel['cpus']:g} {unit} · {show_memory(vessel['memory_mib'])}"

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from drc.cli.look import say, shares, show_gpus
+from drc.cli.look import say, shares, show_gpus, until
 from drc.cli.sshconfig import command
 
 # what each event ends, and what begins with it
@@ -68,12 +68,9 @@ class Progress:
             return typer.style(" ".join(command(name)), bold=True)
         if event["kind"] == "jupyter_ready":
             return f"drc jupyter {name}"
-        return f"since the request.  It ends in {self._lifetime()}; your home stays."
-
-    def _lifetime(self) -> str:
-        from drc.cli.look import until
-
-        return until(self.vessel["ends_at"])
+        if event["kind"] == "running":
+            return f"since the request.  It ends in {until(vessel['ends_at'])}; your home stays."
+        return ""
 
     def _now(self, text: str) -> None:
         if self.live and text:

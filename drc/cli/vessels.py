@@ -60,6 +60,7 @@ def described(vessel: dict[str, Any]) -> list[tuple[str, str]]:
     from drc.cli.sshconfig import command
 
     ssh, living = vessel["ssh"], vessel["state"] not in ("buried", "failed")
+    where = f"{ssh['user']}@{ssh['address']}:{ssh['port']}"
     lines = [
         ("vessel", f"{vessel['name']} of {vessel['owner']}"),
         ("state", f"{colour(vessel['state'])} for {ago(vessel['state_since'])}"),
@@ -75,10 +76,7 @@ def described(vessel: dict[str, Any]) -> list[tuple[str, str]]:
     lines += [("", f"{gpu['index']}  {gpu['uuid']}  {gpu['name']}") for gpu in vessel["gpus"]]
     if vessel["state"] == "running":
         lines += [
-            (
-                "ssh",
-                f"{' '.join(command(ssh['alias']))}   ({ssh['user']}@{ssh['address']}:{ssh['port']})",
-            ),
+            ("ssh", f"{' '.join(command(ssh['alias']))}   ({where})"),
             ("code", f"drc code {vessel['name']}"),
             ("jupyter", f"drc jupyter {vessel['name']}"),
         ]

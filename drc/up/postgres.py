@@ -67,7 +67,7 @@ class Postgres:
         return f"postgresql://{role}:{password}@/{database}?host={self.data}"
 
     def start(self) -> None:
-        """Make it when it is new, start it when it is down. Raises Misconfigured with the reason."""
+        """Make it when it is new, start it when it is down. Raises Misconfigured with why."""
         if self.is_up():
             return
         fresh = not (self.data / "PG_VERSION").exists()
@@ -106,8 +106,10 @@ class Postgres:
             for path in (self.folder, *self.folder.glob("*.password")):
                 os.chown(path, pwd.getpwnam(self.user).pw_uid, -1)
         password = self.folder / f"{OWNER}.password"
-        self._run("initdb", "-D", self.data, "-U", OWNER, "-A", "scram-sha-256",
-                  f"--pwfile={password}", "-E", "UTF8", "--no-locale", "--no-instructions")  # fmt: skip
+        self._run(
+            "initdb", "-D", self.data, "-U", OWNER, "-A", "scram-sha-256", f"--pwfile={password}",
+            "-E", "UTF8", "--no-locale", "--no-instructions",
+        )  # fmt: skip
         with (self.data / "postgresql.conf").open("a") as conf:
             conf.write(CONF.format(socket=self.data))
 

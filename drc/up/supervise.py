@@ -140,8 +140,12 @@ def main() -> None:
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd wants it; packages make it at boot
     postgres = Postgres(state.path("postgres"), USER)
     supervisor = Supervisor(state, programs(state, state.choices(), postgres))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: supervisor.ended.set())
+
+    def end(_: int, __: object) -> None:
+        supervisor.ended.set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
     state.path("run", "supervisor.pid").write_text(str(os.getpid()))
     supervisor.run()
     for program in (*supervisor.programs, None):

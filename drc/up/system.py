@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import pwd
 import shutil
 import signal
 import socket
@@ -24,7 +23,7 @@ from drc.db import Database, migrate
 from drc.errors import ApiUnreachable, DrcError, HostUnreachable, Misconfigured
 from drc.up import images, machine, secrets
 from drc.up.postgres import Postgres
-from drc.up.state import USER, Choices, State, is_alive, read_pid
+from drc.up.state import USER, Choices, Made, State, is_alive, read_pid
 
 SIGN_IN = timedelta(days=30)
 API_TIMEOUT = 30.0
@@ -49,28 +48,15 @@ def up(state: State, person: str, told: dict[str, Any]) -> dict[str, Any]:
     """
     state.make()
     with state.locked():
-        choices, made, begun = state.choices(**told), state.made(), time.monotonic()
-        needed = dict(PROGRAMS)
-        if machine.engine_version(choices.docker_socket) is None:
-            needed |= {"dockerd": "docker.io"}
-        installed = machine.install(needed, made)
-        if installed:
-            say("packages", ", ".join(installed), begun)
+        choices, made = state.choices(**told), state.made()
+        install(PROGRAMS, made)
         if machine.add_user(made):
             say("user", f"{USER}, for Postgres, API and conductor")
         state.note(made)
         machine.check_reachable()
 
-        begun = time.monotonic()
-        version = machine.start_engine(state, choices.docker_socket, made)
-        say("docker", f"Engine {version}", begun)
-        begun = time.monotonic()
-        if images.missing(choices.docker_socket):
-            # docker.io recommends what builds need; debootstrap makes the base without a registry
-            machine.install({"docker": "docker.io", "debootstrap": "debootstrap"}, made)
-            state.note(made)
-            images.build(state, choices.docker_socket)
-            say("images", f"{images.DEFAULT_IMAGE}, {images.NET_IMAGE}", begun)
+        ensure_engine(state, choices, made)
+        ensure_images(state, choices, made)
 
         begun = time.monotonic()
         secrets.make_secrets(state)
@@ -96,6 +82,41 @@ def up(state: State, person: str, told: dict[str, Any]) -> dict[str, Any]:
         cards = f"{host['n_gpus']} GPUs" + (" (simulated)" if host["simulated"] else "")
         say("host", f"{host['name']}: {host['cpus']} CPUs, {cards}", begun)
         return {"url": url, "token": token, "host": host["name"], "simulated": host["simulated"]}
+
+
+def install(programs: dict[str, str], made: Made) -> None:
+    begun = time.monotonic()
+    installed = machine.install(programs, made)
+    if installed:
+        say("packages", ", ".join(installed), begun)
+
+
+def ensure_engine(state: State, choices: Choices, made: Made) -> None:
+    begun = time.monotonic()
+    if machine.engine_version(choices.docker_socket) is None:
+        install({"dockerd": "docker.io", "iptables": "iptables"}, made)
+    version = machine.start_engine(state, choices.docker_socket, made)
+    state.note(made)
+    say("docker", f"Engine {version}", begun)
+
+
+def ensure_images(state: State, choices: Choices, made: Made) -> None:
+    begun = time.monotonic()
+    if not images.missing(choices.docker_socket):
+        return
+    install({"docker": "docker.io", "debootstrap": "debootstrap"}, made)
+    state.note(made)
+    images.build(state, choices.docker_socket)
+    say("images", f"{images.DEFAULT_IMAGE}, {images.NET_IMAGE}", begun)
+
+
+def engine_and_images(state: State) -> dict[str, Any]:
+    """What tests and benches start from: an engine that answers, with our images on it."""
+    state.make()
+    with state.locked():
+        ensure_engine(state, state.choices(), state.made())
+        ensure_images(state, state.choices(), state.made())
+    return {}
 
 
 def sign(state: State, person: str) -> str:
@@ -206,7 +227,8 @@ def wait_gone(pid: int, seconds: float) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def engine(state: State) -> docker.APIClient | None:
+def engine(state: State) -> Any:
+    """A docker.APIClient, or None when no engine answers. Any: the SDK has no types."""
     socket_path = state.choices().docker_socket
     if machine.engine_version(socket_path) is None:
         return None
@@ -238,13 +260,13 @@ def clean(state: State, homes: bool) -> dict[str, Any]:
         if client is not None:
             if ours is not None:
                 take_from_engine(client, ours)
-            volumes = client.volumes(filters={"label": "drc.home"})["Volumes"] or []
-            found = sorted(volume["Name"] for volume in volumes)
+            found = sorted(volume["Name"] for volume in volumes_of(client, "drc.home"))
             if homes:
                 for name in found:
                     client.remove_volume(name)
             for image in client.images():
-                for tag in image["RepoTags"] or []:
+                tags: list[str] = image["RepoTags"] or []
+                for tag in tags:
                     if tag.startswith(("drc/vessel:", "drc/net:", "drc/base:")):
                         with contextlib.suppress(docker.errors.APIError):
                             client.remove_image(tag)
@@ -263,25 +285,25 @@ def clean(state: State, homes: bool) -> dict[str, Any]:
     return {"homes": found, "purged": homes, "packages": made.packages}
 
 
-def take_from_engine(client: docker.APIClient, installation: str) -> None:
+def take_from_engine(client: Any, installation: str) -> None:
     ours = {"label": f"drc.installation={installation}"}
-    everything = client.containers(all=True, filters=ours)
-    for container in sorted(everything, key=lambda c: "drc.berth" in c["Labels"]):
+    everything: list[dict[str, Any]] = client.containers(all=True, filters=ours)
+    vessels_first = sorted(everything, key=lambda c: "drc.berth" in c["Labels"])
+    for container in vessels_first:
         with contextlib.suppress(docker.errors.NotFound):
             client.remove_container(container["Id"], force=True, v=True)
-    for volume in client.volumes(filters=ours)["Volumes"] or []:
+    for volume in volumes_of(client, f"drc.installation={installation}"):
         client.remove_volume(volume["Name"], force=True)
     for network in client.networks(filters=ours):
         client.remove_network(network["Id"])
 
 
-def person() -> str:
-    """Who asked: the user behind sudo, or else who we are."""
-    return os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+def volumes_of(client: Any, label: str) -> list[dict[str, Any]]:
+    return client.volumes(filters={"label": label})["Volumes"] or []
 
 
 def main(arguments: list[str]) -> int:
-    """`python -m drc.up.system up|down|clean JSON`: a JSON answer on stdout, talk on stderr."""
+    """`python -m drc.up.system up|down|clean|images JSON`: a JSON answer on stdout, talk on stderr."""
     verb, told = arguments[0], json.loads(arguments[1])
     state = State(Path(told.pop("state")))
     try:
@@ -289,6 +311,8 @@ def main(arguments: list[str]) -> int:
             raise Misconfigured("drc up needs root, or sudo.")
         if verb == "up":
             answer = up(state, told.pop("person"), told)
+        elif verb == "images":
+            answer = engine_and_images(state)
         elif verb == "down":
             answer = down(state)
         else:

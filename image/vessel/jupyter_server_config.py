@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-# Only SystemExit stops the server: after any other exception here it would go on without this file. An empty
-# token would switch authentication off.
+# Only SystemExit stops the server: after any other exception here it would go on without this
+# file. An empty token would switch authentication off.
 try:
     token = Path("/run/drc/jupyter_token").read_text().strip()
 except OSError as unreadable:
@@ -22,7 +22,8 @@ c.ServerApp.open_browser = False
 c.ServerApp.identity_provider_class = "jupyter_server.auth.identity.IdentityProvider"
 c.IdentityProvider.token = token
 c.Application.log_level = "WARN"
-# The owner cannot install into /opt/jupyter, only beside it with pip; the manager costs 60 ms at every start.
+# The owner cannot install into /opt/jupyter, only beside it with pip; the manager costs 60 ms at
+# every start.
 c.LabApp.extension_manager = "readonly"
 # No question to the outside when somebody opens the page.
 c.LabApp.news_url = None

@@ -1,0 +1,63 @@
+# make help  lists everything. `make up` needs Debian or Ubuntu with git, make and Python 3.11.
+
+STATE ?= /var/lib/drc
+ARGS ?=
+PURGE ?=
+export DRC_STATE := $(STATE)
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+UV = $(shell command -v uv || echo .uv/bin/uv)
+RUN = .venv/bin/
+
+.PHONY: help up down clean dev images check format test test-fast bench lock
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: ## start drc on this machine, and a first vessel (ARGS="--simulate a100:8")
+	@$(SUDO) sh deploy/install "$(STATE)"
+	@"$(STATE)/venv/bin/drc" up --state "$(STATE)" $(ARGS)
+
+down: ## stop drc; vessels go on
+	@"$(STATE)/venv/bin/drc" down --state "$(STATE)"
+
+clean: ## take away everything that make up made; homes only with PURGE=homes
+	@"$(STATE)/venv/bin/drc" down --state "$(STATE)" --clean --purge "$(PURGE)"
+	@$(SUDO) sh deploy/uninstall "$(STATE)"
+
+dev: .venv ## the environment for working on drc, in .venv
+
+.venv: pyproject.toml uv.lock
+	@command -v uv >/dev/null || [ -x .uv/bin/uv ] || sh deploy/get-uv .uv
+	@$(UV) sync -q --frozen --extra server --python "$$(sh deploy/find-python)"
+	@touch .venv
+
+images: dev ## an engine, and the images that tests and benches start
+	@$(SUDO) $(RUN)python -m drc.up.system images '{"state": "/var/cache/drc-tests/state"}' >/dev/null
+
+check: dev ## format, lint, types, the arrows between the modules
+	@$(RUN)ruff format --check -q .
+	@$(RUN)ruff check -q .
+	@$(RUN)pyright >.venv/pyright.log || { cat .venv/pyright.log; exit 1; }
+	@$(RUN)lint-imports --no-logo >.venv/imports.log || { cat .venv/imports.log; exit 1; }
+	@echo "format, lint, types and arrows are in order"
+
+format: dev ## let ruff format
+	@$(RUN)ruff format -q . && $(RUN)ruff check -q --fix .
+
+test: images ## all tests, with the servers they need
+	@$(RUN)python -m pytest
+
+test-fast: dev ## the tests that need no Docker
+	@echo "make test-fast leaves out tests/host and tests/acceptance" >&2
+	@$(RUN)python -m pytest tests/unit tests/database tests/wire
+
+bench: bench-cli bench-start ## all benches; each ends with a line of JSON
+
+bench-start: dev ## from the request to ssh and Jupyter, beside docker run (needs make up)
+	@$(RUN)python -m bench.start
+
+bench-cli: dev ## drc --help and drc list, beside what they import (needs make up)
+	@$(RUN)python -m bench.cli
+
+lock: ## uv.lock anew
+	@$(UV) lock -q
