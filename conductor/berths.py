@@ -56,6 +56,7 @@ class PortTaken(Exception):
 def start(host: Host, names: Names, image: str, number: int) -> None:
     """Make and start the network container, and wait until its rules are in place."""
     engine = host.docker()
+    addresses, resolv_conf = host.network_facts()
     body = wanted.berth_container(
         names,
         image,
@@ -63,7 +64,8 @@ def start(host: Host, names: Names, image: str, number: int) -> None:
         host=host.name,
         address=host.door.address,
         port=port_of(host, number),
-        addresses=host.own_addresses(),
+        addresses=addresses,
+        resolv_conf=resolv_conf,
     )
     name = names.berth(number)
     try:

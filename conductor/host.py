@@ -51,8 +51,10 @@ class Host:
     key: paramiko.PKey
     transport: StreamlocalTransport | None = None
     client: docker.APIClient | None = None
-    addresses: str = ""
+    facts: tuple[str, str] | None = None
     networks: set[str] = field(default_factory=set[str])
+    homes: dict[str, str] = field(default_factory=dict[str, str])
+    """Whose the home volumes are, by volume, as far as they were looked at."""
     ports_taken: set[int] = field(default_factory=set[int])
     silent_since: float | None = None
     cpu_count: int = 0
@@ -68,7 +70,7 @@ class Host:
         """The kept connection, made anew when it broke. Raises HostUnreachable."""
         with self.lock:
             if self.transport is None or not self.transport.is_active():
-                self.client, self.addresses, self.cpu_count = None, "", 0
+                self.client, self.facts, self.cpu_count = None, None, 0
                 self.networks.clear()
                 self.transport = self._connect()
             return self.transport
@@ -129,12 +131,21 @@ class Host:
             raise HostUnreachable(f"{self.name}: {shlex.split(command)[0]}: {failed}") from failed
         return status, said.decode(errors="replace")
 
-    def own_addresses(self) -> str:
-        """Every address of the host, space separated: what its vessels must not reach."""
-        if not self.addresses:
-            status, said = self.run("hostname -I")
-            self.addresses = " ".join(said.split()) if status == 0 else self.door.ssh_address
-        return self.addresses
+    def network_facts(self) -> tuple[str, str]:
+        """Every address of the host, space separated, and the resolv.conf that its engine uses.
+
+        Its vessels must not reach the former; the nameservers in the latter they may ask.
+        """
+        if not self.facts:
+            resolved = "/run/systemd/resolve/resolv.conf"
+            status, said = self.run(f"hostname -I; test -e {resolved} && echo {resolved}; true")
+            words = said.split()
+            files = [word for word in words if word.startswith("/")]
+            addresses = " ".join(word for word in words if not word.startswith("/"))
+            if status != 0 or not addresses:
+                raise HostUnreachable(f"{self.name} does not tell its addresses: {said.strip()}")
+            self.facts = addresses, files[0] if files else "/etc/resolv.conf"
+        return self.facts
 
     def cpus(self) -> int:
         """As the engine counts them."""

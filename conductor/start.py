@@ -125,6 +125,7 @@ def is_running(host: Host, container: str) -> bool:
 def make_container(host: Host, work: Work, names: Names, digest: str, *, berth: str) -> None:
     engine = host.docker()
     container = names.vessel(work.vessel_id, work.attempt)
+    check_home(host, names.home_volume(work.uid), work.login)
     with translated(host.name):
         body = wanted.vessel_container(
             names, work, digest, berth=berth, host=host.name, host_cpus=host.cpus()
@@ -136,6 +137,22 @@ def make_container(host: Host, work: Work, names: Names, digest: str, *, berth: 
                 raise
             engine.remove_container(container, force=True)  # made, and not started, before a crash
             engine.create_container_from_config(body, container)
+
+
+def check_home(host: Host, volume: str, login: str) -> None:
+    """A home outlives its installation; the next one's owner of that uid must not be given it."""
+    if volume not in host.homes:
+        with translated(host.name):
+            try:
+                labels = host.docker().inspect_volume(volume)["Labels"] or {}
+            except docker.errors.NotFound:
+                labels = {}
+        host.homes[volume] = labels.get(wanted.HOME, login)
+    if host.homes[volume] != login:
+        raise StartFailed(
+            f"The home {volume} on {host.name} is {host.homes[volume]}'s, from before. "
+            "An operator moves it away: docker volume ls --filter label=drc.home"
+        )
 
 
 def put_identity(host: Host, container: str, work: Work, secrets: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ INSTALLATION = "drc.installation"
 VESSEL = "drc.vessel"
 ATTEMPT = "drc.attempt"
 BERTH = "drc.berth"
+HOME = "drc.home"
 VESSEL_IMAGE = "drc.vessel-image"
 
 CAPABILITIES = [
@@ -68,7 +69,15 @@ NETWORK_OPTIONS = {"com.docker.network.bridge.enable_icc": "false"}
 
 
 def berth_container(
-    names: Names, image: str, number: int, *, host: str, address: str, port: int, addresses: str
+    names: Names,
+    image: str,
+    number: int,
+    *,
+    host: str,
+    address: str,
+    port: int,
+    addresses: str,
+    resolv_conf: str,
 ) -> dict[str, Any]:
     """The body of a create request for a network container."""
     return {
@@ -82,8 +91,7 @@ def berth_container(
             "PortBindings": {f"{SSH_PORT}/tcp": [{"HostIp": address, "HostPort": str(port)}]},
             "CapDrop": ["ALL"],
             "CapAdd": ["NET_ADMIN"],
-            "ReadonlyRootfs": False,
-            "Binds": ["/etc/resolv.conf:/etc/drc/host-resolv.conf:ro"],
+            "Binds": [f"{resolv_conf}:/etc/drc/host-resolv.conf:ro"],
             "Memory": 64 * 2**20,
             "PidsLimit": 64,
             "LogConfig": {"Type": LOG["type"], "Config": LOG["config"]},
@@ -131,7 +139,7 @@ def vessel_container(
                     "Type": "volume",
                     "Source": names.home_volume(work.uid),
                     "Target": f"/home/{work.login}",
-                    "VolumeOptions": {"Labels": {"drc.home": work.login}},
+                    "VolumeOptions": {"Labels": {HOME: work.login}},
                 },
                 {
                     "Type": "volume",

@@ -13,18 +13,27 @@ TRIES = 3  # of the request; the idempotency key makes the same vessel of each
 
 def create(
     name: Annotated[str | None, typer.Argument(help="Left out, one is found for you.")] = None,
-    gpus: Annotated[int, ASK(help="How many GPUs; 0 for none.")] = 1,
+    gpus: Annotated[int, ASK(metavar="N", help="How many GPUs; 0 for none.")] = 1,
     gpu: Annotated[
-        list[str] | None, ASK(help="A model, as a100 or rtx4090; several: any of them.")
+        list[str] | None,
+        ASK(metavar="MODEL", help="As a100 or rtx4090; given several times, any of them."),
     ] = None,
-    gpu_memory: Annotated[str | None, ASK(help="At least, per GPU: 40GB.")] = None,
-    cpus: Annotated[float | None, ASK(help="Default: the host's share per GPU.")] = None,
-    memory: Annotated[str | None, ASK(help="64GB. Default: the host's share per GPU.")] = None,
-    shm: Annotated[str | None, ASK(help="Size of /dev/shm. Default: half the memory.")] = None,
-    image: Annotated[str | None, ASK(help="A vessel image. Default: drc's own.")] = None,
-    env: Annotated[list[str] | None, ASK(help="K=V, several times.")] = None,
-    lifetime: Annotated[str | None, ASK(help="12h, 2d, 1w. Default: 7d.")] = None,
-    host: Annotated[str | None, ASK(help="This host and no other.")] = None,
+    gpu_memory: Annotated[str | None, ASK(metavar="SIZE", help="At least, per GPU: 40GB.")] = None,
+    cpus: Annotated[
+        float | None, ASK(metavar="N", help="Default: the host's share per GPU.")
+    ] = None,
+    memory: Annotated[
+        str | None, ASK(metavar="SIZE", help="64GB. Default: the host's share per GPU.")
+    ] = None,
+    shm: Annotated[
+        str | None, ASK(metavar="SIZE", help="Of /dev/shm. Default: half the memory.")
+    ] = None,
+    image: Annotated[
+        str | None, ASK(metavar="IMAGE", help="A vessel image. Default: drc's own.")
+    ] = None,
+    env: Annotated[list[str] | None, ASK(metavar="K=V", help="May be given several times.")] = None,
+    lifetime: Annotated[str | None, ASK(metavar="SPAN", help="12h, 2d, 1w. Default: 7d.")] = None,
+    host: Annotated[str | None, ASK(metavar="HOST", help="This host and no other.")] = None,
     wait: Annotated[bool, ASK("--wait/--no-wait", help="Follow it until it runs.")] = True,
     json: Annotated[bool, ASK("--json", help="The API's own answer on stdout.")] = False,
 ) -> None:

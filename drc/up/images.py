@@ -1,5 +1,6 @@
 """The images that vessels and network containers are made of, built from image/ when missing."""
 
+import hashlib
 import importlib.util
 import os
 import subprocess
@@ -21,13 +22,25 @@ def image_folder() -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
+def recipe() -> str:
+    """A hash of all that the images are made from: an upgraded drc builds them anew."""
+    digest = hashlib.sha256()
+    for file in sorted(image_folder().rglob("*")):
+        if file.is_file() and "__pycache__" not in file.parts:
+            digest.update(f"{file.relative_to(image_folder())}\0".encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def missing(socket: str) -> list[str]:
+    """Our images that are not on the engine, or were made by another recipe."""
     client = docker.APIClient(base_url=f"unix://{socket}", version="1.41", timeout=30)
     absent: list[str] = []
     for image in (NET_IMAGE, DEFAULT_IMAGE):
         try:
-            client.inspect_image(image)
+            labels: dict[str, str] = client.inspect_image(image)["Config"].get("Labels") or {}
         except docker.errors.NotFound:
+            labels = {}
+        if labels.get("drc.recipe") != recipe():
             absent.append(image)
     client.close()
     return absent
@@ -37,7 +50,7 @@ def build(state: State, socket: str) -> bool:
     """Build what is missing. True when something was."""
     if not missing(socket):
         return False
-    env = {**os.environ, "DOCKER_HOST": f"unix://{socket}"}
+    env = {**os.environ, "DOCKER_HOST": f"unix://{socket}", "DRC_RECIPE": recipe()}
     command = ["sh", str(image_folder() / "build"), __version__, str(state.path("cache"))]
     if subprocess.run(command, env=env, stdin=subprocess.DEVNULL).returncode:
         raise Misconfigured("The images could not be built; what Docker said stands above.")

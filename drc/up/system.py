@@ -303,7 +303,7 @@ def volumes_of(client: Any, label: str) -> list[dict[str, Any]]:
 
 
 def main(arguments: list[str]) -> int:
-    """`python -m drc.up.system up|down|clean|images JSON`: a JSON answer on stdout, talk on stderr."""
+    """`python -m drc.up.system up|down|clean|images JSON`: the answer on stdout, talk on stderr."""
     verb, told = arguments[0], json.loads(arguments[1])
     state = State(Path(told.pop("state")))
     try:
