@@ -95,7 +95,7 @@ class Signer:
             if path.stat().st_mode & 0o077:
                 raise Misconfigured(f"{path} can be read by others.", hint=f"chmod 600 {path}")
             key = load_pem_private_key(path.read_bytes(), None)
-        except OSError as failed:
+        except (OSError, ValueError, TypeError) as failed:
             raise Misconfigured(f"The signing key {path} cannot be read: {failed}") from None
         if not isinstance(key, Ed25519PrivateKey):
             raise Misconfigured(f"{path} is not an Ed25519 key.")

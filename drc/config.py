@@ -23,7 +23,7 @@ def need(environ: Mapping[str, str], name: str) -> str:
 
 def count(environ: Mapping[str, str], name: str, default: int) -> int:
     value = environ.get(name, str(default))
-    if not value.isdigit():
+    if not value.isascii() or not value.isdigit():
         raise Misconfigured(f"{name} is “{value}”, which is not a number.")
     return int(value)
 
@@ -78,10 +78,10 @@ def load_account(environ: Mapping[str, str] = os.environ) -> Account:
     saved: dict[str, str] = {}
     file = account_file(environ)
     try:
-        saved = json.loads(file.read_text())
+        saved = dict(json.loads(file.read_text()))
     except FileNotFoundError:
         pass
-    except (OSError, ValueError) as failed:
+    except (OSError, ValueError, TypeError) as failed:
         raise Misconfigured(
             f"{file} cannot be read: {failed}", hint="drc up writes it anew."
         ) from None

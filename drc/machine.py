@@ -26,7 +26,7 @@ _MODEL = re.compile(
     r"""
     (?P<family> rtx\s*pro | rtx\s*a? | gtx | titan | mi | gh | gb | [a-z] )   # rtx 4090, a100, h100
     \s* (?P<number> \d{1,4} | v | xp | x )
-    (?P<suffix> (?: \s* (?: super | ti | s | d | g | x | ada ) \b )* )
+    (?P<suffix> (?: \s* (?: ti\s*super | super | ti | s | d | g | x | ada ) \b )* )
     """,
     re.VERBOSE,
 )
@@ -55,7 +55,7 @@ def parse_memory(text: str) -> int:
 
     Raises BadInput for a missing unit, a word, or a size below one MiB or above a PiB.
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKmMgGtT]?i?[bB])\s*", text)
+    found = re.fullmatch(r"\s*(\d{1,12}(?:\.\d{1,6})?)\s*([kKmMgGtT]?i?[bB])\s*", text)
     if not found or found.group(2).upper() not in UNITS:
         raise BadInput(
             f"“{text}” is not an amount of memory.",
@@ -129,7 +129,7 @@ def parse_simulation(text: str) -> list[tuple[str, int]]:
     for part in text.split(","):
         name, _, count = part.strip().partition(":")
         model = model_key(name)
-        if model not in KNOWN_MIB or not (count or "1").isdigit() or int(count or 1) > 64:
+        if model not in KNOWN_MIB or not re.fullmatch(r"\d{0,2}", count) or int(count or 1) > 64:
             raise BadInput(
                 f"“{part}” cannot be simulated.",
                 hint="For example a100:8,rtx3090:4. Models: " + ", ".join(KNOWN_MIB),

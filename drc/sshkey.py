@@ -62,7 +62,8 @@ def parse_public_key(text: str) -> PublicKey:
         blob = base64.b64decode(fields[1], validate=True)
     except ValueError:
         raise NotAKey("The key's base64 text is damaged; copy the whole line.") from None
-    if not blob.startswith(_string(fields[0].encode())) or len(blob) < 51:
+    parts = _strings(blob)
+    if len(parts) < 2 or parts[0] != fields[0].encode() or len(blob) < 51:
         raise NotAKey("The key's content does not match its type; copy the whole line.")
     if fields[0] == "ssh-rsa" and len(blob) < 270:
         raise NotAKey("RSA keys below 2048 bits are refused.", hint="ssh-keygen -t ed25519")
@@ -70,5 +71,16 @@ def parse_public_key(text: str) -> PublicKey:
     return PublicKey(fields[0], blob, comment)
 
 
-def _string(value: bytes) -> bytes:
-    return struct.pack(">I", len(value)) + value
+def _strings(blob: bytes) -> list[bytes]:
+    """The strings that a key is made of (RFC 4251 §5); none when they do not add up to it.
+
+    A line that was cut off is often still good base64.
+    """
+    parts: list[bytes] = []
+    while blob:
+        length = struct.unpack(">I", blob[:4])[0] if len(blob) >= 4 else len(blob)
+        if len(blob) < 4 + length:
+            return []
+        parts.append(blob[4 : 4 + length])
+        blob = blob[4 + length :]
+    return parts

@@ -5,6 +5,7 @@ import importlib.util
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import docker
 import docker.errors
@@ -37,10 +38,11 @@ def missing(socket: str) -> list[str]:
     absent: list[str] = []
     for image in (NET_IMAGE, DEFAULT_IMAGE):
         try:
-            labels: dict[str, str] = client.inspect_image(image)["Config"].get("Labels") or {}
+            found: Any = client.inspect_image(image)
         except docker.errors.NotFound:
-            labels = {}
-        if labels.get("drc.recipe") != recipe():
+            absent.append(image)
+            continue
+        if (found["Config"].get("Labels") or {}).get("drc.recipe") != recipe():
             absent.append(image)
     client.close()
     return absent
