@@ -42,7 +42,7 @@ class Floor:
         try:
             self.folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
             self.sweep()
-            build_stock_image()
+            self.build_stock_image()
             self.port = free_port()
             self.put_identity()
         except BaseException:
@@ -59,9 +59,9 @@ class Floor:
         return entered - begun, ran - begun
 
     def jupyter(self) -> float:
-        """Seconds from the call to the first 200 of a stock JupyterLab that has it all to itself."""
+        """Seconds from the call to the first 200 of a stock JupyterLab, alone in its container."""
         begun = time.time()
-        container = self.run("stock", STOCK_IMAGE, *(f"-eJUPYTER_TOKEN={self.token}",))
+        container = self.run("stock", STOCK_IMAGE, "-e", f"JUPYTER_TOKEN={self.token}")
         pid = self.engine.inspect_container(container)["State"]["Pid"]
         answered = first_200(pid, self.token)
         self.remove("stock")
@@ -83,6 +83,17 @@ class Floor:
 
     def volumes(self) -> list[str]:
         return ["-v", "drc-bench-run:/run/drc", "-v", f"drc-bench-home:/home/{LOGIN}"]
+
+    def build_stock_image(self) -> None:
+        """The engine's own cache makes this quick from the second time on."""
+        if not self.engine.images(DEFAULT_IMAGE):
+            raise Misconfigured(f"The engine has no {DEFAULT_IMAGE}.", hint="drc up  builds it.")
+        arguments = [f"--build-arg={name}" for name in BUILD_ARGUMENTS if name in os.environ]
+        print(f"building {STOCK_IMAGE}, unless the engine remembers it", flush=True)
+        docker_cli(
+            "build", "-q", f"--build-arg=BASE={DEFAULT_IMAGE}", *arguments, "-t", STOCK_IMAGE,
+            str(Path(__file__).with_name("stock")),
+        )  # fmt: skip
 
     def put_identity(self) -> None:
         """The files that sshd needs, on a volume that every round's container gets."""
@@ -122,16 +133,6 @@ class Floor:
 
     def close(self) -> None:
         self.stack.close()
-
-
-def build_stock_image() -> None:
-    """The engine's own cache makes this quick from the second time on."""
-    arguments = [f"--build-arg={name}" for name in BUILD_ARGUMENTS if name in os.environ]
-    print(f"building {STOCK_IMAGE}", flush=True)
-    docker_cli(
-        "build", "-q", f"--build-arg=BASE={DEFAULT_IMAGE}", *arguments, "-t", STOCK_IMAGE,
-        str(Path(__file__).with_name("stock")),
-    )  # fmt: skip
 
 
 def docker_cli(*arguments: str) -> str:

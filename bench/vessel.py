@@ -3,6 +3,7 @@
 import threading
 import time
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 from bench.floor import CPUS, MEMORY_MIB, SHM_MIB
@@ -36,7 +37,7 @@ class Follower(threading.Thread):
 
     def step(self, event: dict[str, Any]) -> None:
         """What the progress display is told; after `image_ready` the configuration is written."""
-        self.moments[event["kind"]] = event_time(event)
+        self.moments[event["kind"]] = datetime.fromisoformat(event["at"]).timestamp()
         if event["kind"] == "image_ready":
             self.moments["configured"] = time.time()
             self.addressed.set()
@@ -46,12 +47,6 @@ class Follower(threading.Thread):
         if self.failed or "running" not in self.moments:
             raise self.failed or StartFailed(f"{self.vessel['name']} did not come up.")
         return self.moments
-
-
-def event_time(event: dict[str, Any]) -> float:
-    from datetime import datetime
-
-    return datetime.fromisoformat(event["at"]).timestamp()
 
 
 def measure(here: Installation, name: str) -> dict[str, float]:
@@ -81,7 +76,7 @@ def measure(here: Installation, name: str) -> dict[str, float]:
     jupyter = first_200(here.pid(vessel["id"]), token)
     moments = follower.finish()
     engine = here.moments(vessel["id"], begun, entered)
-    # the same two words would hide a berth that the conductor made for somebody else meanwhile
+    # twice the same says that the conductor made a berth for somebody else meanwhile
     moments |= {kind: times[0] for kind, times in engine.items() if len(times) == 1}
     moments |= {"answered": answered, "ssh": entered, "jupyter": jupyter}
     stop(vessel)

@@ -27,7 +27,7 @@ from drc import fleet
 from drc.auth import Signer
 from drc.config import NET_IMAGE, count, need
 from drc.db import Database
-from drc.errors import DrcError, Refused, StaleAttempt, Unreachable
+from drc.errors import DrcError, EngineFailed, Refused, StaleAttempt, Unreachable
 
 WORKERS = 48  # pieces of work at once; each mostly waits for a host
 LEASE = timedelta(seconds=30)
@@ -128,6 +128,9 @@ class Conductor:
                 self.workers.submit(self._refill, host)
         except DrcError as failed:
             return failed
+        except Exception as bug:  # a bug must not leave a vessel hanging without a word
+            log.exception("%s %s", work.verb, work.vessel_id or work.host_id)
+            return EngineFailed(f"A bug in the conductor: {bug!r}")
         return None
 
     def _finish(self, work: Work, failed: DrcError | None) -> None:

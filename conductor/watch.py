@@ -39,13 +39,23 @@ def look(conductor: "Conductor", host: Host) -> None:
         host.silent_since = host.silent_since or now
         log.warning("%s: %s", host.name, failed)
         if now - host.silent_since > PATIENCE:
-            conductor.api.silent(host.door.id)
+            report_silence(conductor, host)
     except DrcError as failed:
         log.warning("looking at %s: %s", host.name, failed)
     except Exception:
         log.exception("looking at %s", host.name)
     finally:
         host.watching.release()
+
+
+def report_silence(conductor: "Conductor", host: Host) -> None:
+    try:
+        lost = conductor.api.silent(host.door.id)
+    except DrcError as failed:
+        log.warning("%s", failed)
+    else:
+        if lost:
+            log.warning("%s is silent: %s vessels are unreachable", host.name, lost)
 
 
 def containers(conductor: "Conductor", host: Host) -> set[str]:

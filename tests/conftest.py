@@ -31,13 +31,19 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def database_url(postgres: Postgres, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A database of the test's own: a clone of the migrated one."""
+def database(postgres: Postgres, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The name of a database of the test's own: a clone of the migrated one."""
     name = f"t{os.getpid()}_{abs(hash(request.node.nodeid)) % 10**9}"
     with psycopg.connect(postgres.url(database="postgres"), autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name} TEMPLATE drc STRATEGY FILE_COPY")
-        yield postgres.url(OWNER, name)
+        yield name
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database_url(postgres: Postgres, database: str) -> str:
+    """As the role that owns everything in it."""
+    return postgres.url(OWNER, database)
 
 
 @pytest.fixture

@@ -32,6 +32,20 @@ def add_host(
         ports_from=22000,
         simulate=None,
     )
+    report_gpus(db, id, name, gpus, cpus=cpus, memory_mib=memory_mib)
+    return id
+
+
+def report_gpus(
+    db: Database,
+    id: int,
+    name: str,
+    gpus: dict[str, int],
+    *,
+    cpus: int = 64,
+    memory_mib: int = 512_000,
+) -> None:
+    """Say what a host was found to be; said again with more, it has more."""
     models = [model for model, count in gpus.items() for _ in range(count)]
     cards = [
         {
@@ -53,7 +67,6 @@ def add_host(
         millicpus=cpus * 950,
         memory_mib=int(memory_mib * 0.95),
     )
-    return id
 
 
 def wish(owner_id: int, name: str = "bert", **changes: Any) -> Wish:
@@ -77,6 +90,13 @@ def wish(owner_id: int, name: str = "bert", **changes: Any) -> Wish:
         "request_hash": b"",
     }
     return Wish(**{**plain, **changes})
+
+
+def run_sql(db: Database, text: str, *parameters: Any) -> list[Any]:
+    """A statement of the test's own, beside the product's: to look inside, or to move a clock."""
+    with db.pool.connection() as connection:
+        cursor = connection.execute(text, parameters)  # type: ignore[call-overload]
+        return cursor.fetchall() if cursor.description else []
 
 
 CONSERVATION = """

@@ -61,17 +61,20 @@ def why_never(rows: list[Row], wish: Wish) -> NothingFits | None:
                 hint=f"The most in one host are {most['gpus']} × {most['model']}, "
                 f"{show_card(most['gpu_memory_mib'])} each.",
             )
+    # a share per GPU always fits; the defaults without a GPU are those of reserve_vessel.sql
+    needed_cpus = wish.millicpus or (0 if wish.gpus else 2000)
+    needed_mib = wish.memory_mib or (0 if wish.gpus else 4096)
     cpus = max(rows, key=lambda row: row["millicpus"])
-    rows = [row for row in rows if row["millicpus"] >= (wish.millicpus or 0)]
+    rows = [row for row in rows if row["millicpus"] >= needed_cpus]
     if not rows:
         return NothingFits(
-            f"No host that would do has {(wish.millicpus or 0) / 1000:g} CPUs.",
+            f"No host that would do has {needed_cpus / 1000:g} CPUs.",
             hint=f"The most are {cpus['millicpus'] / 1000:g}.",
         )
     memory = max(rows, key=lambda row: row["memory_mib"])
-    if memory["memory_mib"] < (wish.memory_mib or 0):
+    if memory["memory_mib"] < needed_mib:
         return NothingFits(
-            f"No host that would do has {show_memory(wish.memory_mib or 0)} of memory.",
+            f"No host that would do has {show_memory(needed_mib)} of memory.",
             hint=f"The most is {show_memory(memory['memory_mib'])}.",
         )
     return None

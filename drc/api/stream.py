@@ -1,8 +1,10 @@
 """Server-sent events: one thread per process reads the event table and feeds every follower."""
 
 import asyncio
+import contextlib
 import json
 import logging
+import re
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -26,10 +28,10 @@ Place = tuple[str, int]
 
 def parse_place(text: str) -> Place:
     """`xid-id`, as the stream's `id:` lines say it. Raises BadInput."""
-    xid, dash, id = text.partition("-")
-    if not (dash and xid.isdigit() and id.isdigit() and len(text) < 40):
+    found = re.fullmatch(r"([0-9]{1,20})-([0-9]{1,19})", text)
+    if not found or int(found[1]) >= 2**64 or int(found[2]) >= 2**63:  # xid8 and bigint
         raise BadInput(f"“{text}” is not a place in the event stream.")
-    return xid, int(id)
+    return found[1], int(found[2])
 
 
 @dataclass(eq=False, slots=True)
@@ -48,7 +50,8 @@ class Follower:
         try:
             self.queue.put_nowait(row)
         except asyncio.QueueFull:
-            self.queue.get_nowait()
+            while not self.queue.empty():  # all of it: what came after a gap would hide the gap
+                self.queue.get_nowait()
             self.queue.put_nowait(None)
 
 
@@ -57,34 +60,41 @@ class Stream:
         self.db = db
         self.followers: set[Follower] = set()
         self.closed = threading.Event()
+        self.place = fleet.read_place(db)
         self.thread = threading.Thread(target=self._run, name="event-reader", daemon=True)
         self.thread.start()
 
     def _run(self) -> None:
-        place: Place | None = None
         while not self.closed.is_set():
             try:
-                place = place or fleet.read_place(self.db)
                 for _ in self.db.listen(EVENTS, patience=PATIENCE):
                     if self.closed.is_set():
                         return
-                    place = self._feed(place)
+                    self._feed()
             except DatabaseUnreachable as failed:
                 log.warning("%s", failed)
                 self.closed.wait(1)
 
-    def _feed(self, place: Place) -> Place:
+    def _feed(self) -> None:
+        """Give every follower what is new. With none there, the place moves to the end at once.
+
+        The end is read before looking whether one came: a follower adds itself before it catches
+        up, so that whatever lies before that end is in what it catches up with.
+        """
         while True:
-            rows = fleet.read_events(self.db, place) if self.followers else []
             if not self.followers:
-                return fleet.read_place(self.db)
+                end = fleet.read_place(self.db)
+                if not self.followers:
+                    self.place = end
+                    return
+            rows = fleet.read_events(self.db, self.place)
             for row in rows:
-                place = row["xid"], row["id"]
+                self.place = row["xid"], row["id"]
                 for follower in list(self.followers):
                     if follower.wants(row):
                         follower.loop.call_soon_threadsafe(follower.put, row)
             if len(rows) < 500:
-                return place
+                return
 
     async def follow(
         self, after: Place, owner_id: int | None, vessel_id: str | None, *, on: bool = True
@@ -120,6 +130,8 @@ class Stream:
         self.closed.set()
         for follower in list(self.followers):
             follower.loop.call_soon_threadsafe(follower.put, None)
+        with contextlib.suppress(DatabaseUnreachable):
+            self.db.ring(EVENTS)  # wakes the reader, which need not wait out its patience then
         self.thread.join(timeout=5)
 
 

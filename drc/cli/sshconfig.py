@@ -30,13 +30,14 @@ def our_folder() -> Path:
     return folder
 
 
-def write_whole(path: Path, text: str, mode: int = 0o600) -> None:
+def write_whole(path: Path, content: str | bytes, mode: int = 0o600) -> None:
     """Replace a file in one step; of a symbolic link, what it points to."""
+    content = content.encode() if isinstance(content, str) else content
     path = path.resolve()
     fresh = path.with_name(f".{path.name}.drc-{os.getpid()}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "w") as out:
-        out.write(text)
+    with os.fdopen(descriptor, "wb") as out:
+        out.write(content)
         out.flush()
         os.fsync(out.fileno())
     os.chmod(fresh, mode)
@@ -89,16 +90,22 @@ def sync() -> None:
         write_vessels(get("/v1/vessels"))
 
 
+def words_of(line: bytes) -> list[bytes]:
+    """As ssh reads them: a keyword in any case, and perhaps an equals sign behind it."""
+    keyword, *values = line.replace(b"=", b" ", 1).split() or [b""]
+    return [keyword.lower(), *values]
+
+
+def is_ours(line: bytes) -> bool:
+    return words_of(line) == words_of(INCLUDE.encode())
+
+
 def is_included() -> bool:
-    try:
-        lines = (ssh_folder() / "config").read_text().splitlines()
-    except FileNotFoundError:
-        return False
-    for line in lines:
-        words = line.split()
-        if words[:1] == ["Host"] or words[:1] == ["Match"]:
+    path = ssh_folder() / "config"
+    for line in path.read_bytes().splitlines() if path.exists() else []:
+        if words_of(line)[0] in (b"host", b"match"):
             return False  # an Include below this would only count for that host
-        if words == INCLUDE.split():
+        if is_ours(line):
             return True
     return False
 
@@ -107,9 +114,9 @@ def include() -> None:
     """Put our line first into ~/.ssh/config; the rest stays as it is, to the byte."""
     path = ssh_folder() / "config"
     ssh_folder().mkdir(mode=0o700, exist_ok=True)
-    before = path.read_text() if path.exists() else ""
+    before = path.read_bytes() if path.exists() else b""
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
-    write_whole(path, f"{INCLUDE}\n{before}", mode)
+    write_whole(path, INCLUDE.encode() + b"\n" + before, mode)
 
 
 def exclude() -> None:
@@ -117,9 +124,9 @@ def exclude() -> None:
     path = ssh_folder() / "config"
     if not path.exists():
         return
-    lines = path.read_text().splitlines(keepends=True)
-    kept = "".join(line for line in lines if line.split() != INCLUDE.split())
-    if kept:
+    lines = path.read_bytes().splitlines(keepends=True)
+    kept = b"".join(line for line in lines if not is_ours(line))
+    if kept or path.is_symlink():
         write_whole(path, kept, path.stat().st_mode & 0o777)
     else:
         path.unlink()

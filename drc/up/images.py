@@ -15,6 +15,8 @@ from drc.config import DEFAULT_IMAGE, NET_IMAGE
 from drc.errors import Misconfigured
 from drc.up.state import State
 
+BASE = "drc/base:bookworm"
+
 
 def image_folder() -> Path:
     spec = importlib.util.find_spec("image")
@@ -34,11 +36,11 @@ def recipe() -> str:
 
 def missing(socket: str) -> list[str]:
     """Our images that are not on the engine, or were made by another recipe."""
-    client = docker.APIClient(base_url=f"unix://{socket}", version="1.41", timeout=30)
+    client: Any = docker.APIClient(base_url=f"unix://{socket}", version="1.41", timeout=30)
     absent: list[str] = []
     for image in (NET_IMAGE, DEFAULT_IMAGE):
         try:
-            found: Any = client.inspect_image(image)
+            found = client.inspect_image(image)
         except docker.errors.NotFound:
             absent.append(image)
             continue
@@ -48,12 +50,9 @@ def missing(socket: str) -> list[str]:
     return absent
 
 
-def build(state: State, socket: str) -> bool:
-    """Build what is missing. True when something was."""
-    if not missing(socket):
-        return False
+def build(state: State, socket: str) -> None:
+    """Build both, as far as their layers are not there yet."""
     env = {**os.environ, "DOCKER_HOST": f"unix://{socket}", "DRC_RECIPE": recipe()}
     command = ["sh", str(image_folder() / "build"), __version__, str(state.path("cache"))]
     if subprocess.run(command, env=env, stdin=subprocess.DEVNULL).returncode:
         raise Misconfigured("The images could not be built; what Docker said stands above.")
-    return True

@@ -32,6 +32,7 @@ class Made:
     """What was made on the machine beside the state folder, to be taken away by a clean."""
 
     packages: list[str] = field(default_factory=list[str])
+    images: list[str] = field(default_factory=list[str])
     user: bool = False
     dockerd: int | None = None
     """The process id of an engine that we started, where there is no systemd to do it."""

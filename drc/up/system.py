@@ -102,11 +102,14 @@ def ensure_engine(state: State, choices: Choices, made: Made) -> None:
 
 def ensure_images(state: State, choices: Choices, made: Made) -> None:
     begun = time.monotonic()
-    if not images.missing(choices.docker_socket):
+    missing = images.missing(choices.docker_socket)
+    if not missing:
         return
     install({"docker": "docker.io", "debootstrap": "debootstrap"}, made)
     state.note(made)
     images.build(state, choices.docker_socket)
+    made.images = sorted({*made.images, *missing, images.BASE})
+    state.note(made)
     say("images", f"{images.DEFAULT_IMAGE}, {images.NET_IMAGE}", begun)
 
 
@@ -264,12 +267,9 @@ def clean(state: State, homes: bool) -> dict[str, Any]:
             if homes:
                 for name in found:
                     client.remove_volume(name)
-            for image in client.images():
-                tags: list[str] = image["RepoTags"] or []
-                for tag in tags:
-                    if tag.startswith(("drc/vessel:", "drc/net:", "drc/base:")):
-                        with contextlib.suppress(docker.errors.APIError):
-                            client.remove_image(tag)
+            for image in made.images:
+                with contextlib.suppress(docker.errors.APIError):
+                    client.remove_image(image)  # stays while somebody else's container uses it
             client.close()
         if is_alive(made.dockerd) and made.dockerd:
             os.kill(made.dockerd, signal.SIGTERM)
