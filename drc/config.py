@@ -14,6 +14,19 @@ DEFAULT_IMAGE = f"drc/vessel:{__version__}"
 NET_IMAGE = f"drc/net:{__version__}"
 
 
+def package_folder(name: str) -> Path:
+    """Where one of our top-level packages is: in a checkout, an editable install or a wheel.
+
+    Raises Misconfigured.
+    """
+    import importlib.util  # 10 ms that the command line does not need
+
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise Misconfigured(f"The folder {name}/ is missing from this installation of drc.")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
 def need(environ: Mapping[str, str], name: str) -> str:
     value = environ.get(name, "")
     if not value:

@@ -5,11 +5,9 @@ the schema under sql/migrations, applied in order, forward only, each once.
 """
 
 import hashlib
-import importlib.util
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -18,6 +16,7 @@ from psycopg import sql
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from drc.config import package_folder
 from drc.errors import (
     DatabaseUnreachable,
     DrcError,
@@ -39,17 +38,9 @@ CONSTRAINTS: dict[str, type[DrcError]] = {
 MIGRATION_LOCK = 0x64726331  # "drc1": programs that start together migrate one after the other
 
 
-def sql_folder() -> Path:
-    """Where sql/ is: a checkout, an editable install and a wheel have it as a package."""
-    spec = importlib.util.find_spec("sql")
-    if spec is None or not spec.submodule_search_locations:
-        raise Misconfigured("The folder sql/ is missing from this installation of drc.")
-    return Path(next(iter(spec.submodule_search_locations)))
-
-
 @cache
 def statement(name: str) -> bytes:
-    return (sql_folder() / "queries" / f"{name}.sql").read_bytes()
+    return (package_folder("sql") / "queries" / f"{name}.sql").read_bytes()
 
 
 @contextmanager
@@ -134,7 +125,7 @@ def migrate(url: str) -> list[str]:
     Raises Misconfigured when the database is newer than the code, or a migration that was applied
     differs from the file of that name; DatabaseUnreachable.
     """
-    files = sorted((sql_folder() / "migrations").glob("*.sql"))
+    files = sorted((package_folder("sql") / "migrations").glob("*.sql"))
     wanted = {file.name: file.read_bytes() for file in files}
     applied: list[str] = []
     with translated(), psycopg.connect(url) as connection:

