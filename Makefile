@@ -28,7 +28,7 @@ dev: .venv ## the environment for working on drc, in .venv
 
 .venv: pyproject.toml uv.lock
 	@command -v uv >/dev/null || [ -x .uv/bin/uv ] || sh deploy/get-uv .uv
-	@$(UV) sync -q --frozen --extra server --python "$$(sh deploy/find-python)"
+	@$(UV) sync -q --frozen --extra server --compile-bytecode --python "$$(sh deploy/find-python)"
 	@touch .venv
 
 images: dev ## an engine, and the images that tests and benches start

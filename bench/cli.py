@@ -41,7 +41,7 @@ def dstack() -> Path:
     if not program.exists():
         print("installing dstack", flush=True)
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([folder / "bin" / "pip", "install", "-q", "dstack"], check=True)
+        subprocess.run([folder / "bin" / "pip", "install", "-qq", "dstack"], check=True)
     return program
 
 

@@ -44,7 +44,8 @@ def finish(bench: str, figures: Mapping[str, Any], targets: Targets) -> None:
 
 def run(bench: Callable[[], None]) -> None:
     """Exit status 0 when it measured (whatever it found), 1 when it could not, 130 on Ctrl-C."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for ending in (signal.SIGINT, signal.SIGTERM):  # either way, what was made is cleaned up
+        signal.signal(ending, signal.default_int_handler)
     try:
         print(f"on {describe()}", flush=True)
         bench()

@@ -94,6 +94,7 @@ def stop(vessel: dict[str, Any]) -> None:
 def sweep() -> None:
     """End what is left of a run that was cut off."""
     for vessel in get("/v1/vessels"):
-        if vessel["name"].startswith(PREFIX) and vessel["state"] != "stopping":
-            with suppress(DrcError):
+        if vessel["name"].startswith(PREFIX):
+            with suppress(DrcError):  # it was ending already, and did
                 stop(vessel)
+    sshconfig.sync()

@@ -7,6 +7,7 @@ used twice; what a crash leaves between is found by `tidy`.
 import contextlib
 import logging
 import time
+from typing import Any
 
 import docker.errors
 
@@ -126,23 +127,38 @@ def _remove(host: Host, name: str) -> None:
 
 
 def _ensure_network(host: Host, names: Names) -> None:
-    engine = host.docker()
-    if names.network in host.networks:
-        return
-    with translated(host.name):
-        if not engine.networks(names=[names.network]):
-            try:
-                engine.create_network(
-                    names.network,
-                    driver="bridge",
-                    options=wanted.NETWORK_OPTIONS,
-                    labels={wanted.INSTALLATION: names.installation},
-                    check_duplicate=True,
-                )
-            except docker.errors.APIError as failed:
-                if failed.status_code != 409:  # another conductor made it just now
-                    raise
-    host.networks.add(names.network)
+    with host.networking:
+        if names.network in host.networks:
+            return
+        with translated(host.name):
+            if not _networks(host, names):
+                _make_network(host, names)
+            *spare, _ = sorted(_networks(host, names), key=lambda n: n["Created"], reverse=True)
+            # Docker looks for a namesake before it makes a network, not while: another conductor's
+            # may have come between, and two of one name are of no use to anybody
+            for network in spare:
+                with contextlib.suppress(docker.errors.APIError):
+                    host.docker().remove_network(network["Id"])
+        host.networks.add(names.network)
+
+
+def _networks(host: Host, names: Names) -> list[dict[str, Any]]:
+    found = host.docker().networks(names=[names.network])
+    return [network for network in found if network["Name"] == names.network]
+
+
+def _make_network(host: Host, names: Names) -> None:
+    try:
+        host.docker().create_network(
+            names.network,
+            driver="bridge",
+            options=wanted.NETWORK_OPTIONS,
+            labels={wanted.INSTALLATION: names.installation},
+            check_duplicate=True,
+        )
+    except docker.errors.APIError as failed:
+        if failed.status_code != 409:  # another conductor made it just now
+            raise
 
 
 def refill(host: Host, db: Database, names: Names, image: str, waiting: int) -> int:

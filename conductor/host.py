@@ -59,6 +59,7 @@ class Host:
     silent_since: float | None = None
     cpu_count: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
+    networking: threading.Lock = field(default_factory=threading.Lock)
     refilling: threading.Lock = field(default_factory=threading.Lock)
     watching: threading.Lock = field(default_factory=threading.Lock)
 
@@ -81,6 +82,7 @@ class Host:
             sock = socket.create_connection((door.ssh_address, door.ssh_port), CONNECT_TIMEOUT)
         except OSError as failed:
             raise HostUnreachable(f"{door.name} does not answer: {failed}") from failed
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else bodies wait for an ACK
         transport = StreamlocalTransport(sock)
         transport.set_keepalive(KEEP_ALIVE)
         transport.get_security_options().key_types = [

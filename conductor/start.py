@@ -19,6 +19,7 @@ from conductor.work import Work
 from drc.db import Database
 from drc.errors import EngineFailed, StartFailed
 
+# each is begun by Work.begin, so that a start that was cut off between any two can be tried
 STEPS = ("berth", "image", "container", "identity", "start", "ssh", "jupyter", "keys", "token")
 
 
@@ -53,30 +54,36 @@ def start(work: Work, host: Host, db: Database, api: Api, names: Names, net_imag
     try:
         tell(api.start, work)
         secrets = tell(api.secrets, work)
+        work.begin("berth")
         number = work.berth
         if number is None:
             number = berths.make(host, db, names, net_image, work.vessel_id)
         else:
             berths.ensure(host, names, net_image, number)
-        work.go_on()
+        work.begin("image")
         digest = image_digest(host, work)
         container = names.vessel(work.vessel_id, work.attempt)
         port = berths.port_of(host, number)
         where = {"ssh_address": host.door.address, "ssh_port": port}
         tell(api.step, work, "image_ready", image_digest=digest, **where)
-        work.go_on()
         if not is_running(host, container):
+            work.begin("container")
             make_container(host, work, names, digest, berth=names.berth(number))
+            work.begin("identity")
             put_identity(host, container, work, secrets.result())
+            work.begin("start")
             start_container(host, work, container)
+        work.begin("ssh")
         ready.wait_for_banner(host, work, port)
         tell(api.step, work, "ssh_ready")
         known = secrets.result()
+        work.begin("jupyter")
         ready.wait_for_jupyter(host, names.berth(number), known["jupyter_token"])
         tell(api.step, work, "jupyter_ready")
-        work.go_on()
+        work.begin("keys")
         ready.check_keys(host, work, port, host_key_blob(known), known["authorized_keys"])
         tell.finish()
+        work.begin("token")
         api.run(work, known["token"])
     finally:
         tell.close()

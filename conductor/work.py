@@ -30,8 +30,15 @@ class Work:
     gpu_uuids: list[str] = field(default_factory=list[str])
     login: str = ""
     uid: int = 0
+    step: str = ""
+    """Where its start is: one of conductor.start.STEPS."""
     lost: threading.Event = field(default_factory=threading.Event)
     """Set when the claim ran out or the work became another: stop between two steps."""
+
+    def begin(self, step: str) -> None:
+        """Go on to the next step, unless the vessel is to stop. Raises StaleAttempt."""
+        self.go_on()
+        self.step = step
 
     def go_on(self) -> None:
         if self.lost.is_set():

@@ -1,13 +1,17 @@
 """The API over HTTP, from the other side: answers as dicts, problems as the errors they were."""
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
-import httpx
+# httpx loads a command line of its own, and rich with it (40 ms), wherever click is installed
+sys.modules.setdefault("httpx._main", cast(Any, None))
 
-from drc.errors import ApiUnreachable, DrcError, NotSignedIn, of_code
+import httpx  # noqa: E402
+
+from drc.errors import ApiUnreachable, DrcError, NotSignedIn, of_code  # noqa: E402
 
 TIMEOUT = httpx.Timeout(30, connect=5)
 SILENCE = 45.0  # seconds; the stream says something every 15
@@ -19,7 +23,9 @@ class Client:
     def __init__(self, url: str, token: Callable[[], str | None]) -> None:
         self.url = url
         self.token = token
-        self.http = httpx.Client(base_url=url, timeout=TIMEOUT, trust_env=False)
+        # the certificates of the world are read (35 ms) only where one will be checked
+        verify = not url.startswith("http://")
+        self.http = httpx.Client(base_url=url, timeout=TIMEOUT, trust_env=False, verify=verify)
 
     def call(
         self,
@@ -35,9 +41,12 @@ class Client:
             answer = self.http.request(
                 method, path, json=body, params=params, headers={**self._auth(), **(headers or {})}
             )
-        if answer.status_code >= 400:
+        if answer.status_code >= 300:
             raise problem_of(answer)
-        return answer.json() if answer.content else None
+        try:
+            return answer.json() if answer.content else None
+        except ValueError:
+            raise problem_of(answer) from None
 
     def events(
         self,
@@ -49,10 +58,10 @@ class Client:
     ) -> Iterator[dict[str, Any]]:
         """The events after a place, and then those that come; a broken stream is taken up again.
 
-        `follow=False` ends with the last event there is. Raises ApiUnreachable when the stream
-        stays broken for `patience` seconds.
+        `follow=False` ends with the last event there is. Raises ApiUnreachable when there is no
+        stream to begin with, or when it stays broken for `patience` seconds.
         """
-        place, broken_at = after, None
+        place, heard, broken_at = after, False, None
         params["follow"] = follow
         while True:
             try:
@@ -64,7 +73,7 @@ class Client:
                     return
             except ApiUnreachable:
                 broken_at = broken_at or time.monotonic()
-                if time.monotonic() - broken_at > patience:
+                if not heard or time.monotonic() - broken_at > patience:
                     raise
                 time.sleep(0.5)
 
@@ -78,7 +87,8 @@ class Client:
                 "GET", "/v1/events", params=params, headers=self._auth(), timeout=timeout
             ) as answer,
         ):
-            if answer.status_code >= 400:
+            kind = answer.headers.get("content-type", "")
+            if answer.status_code >= 300 or not kind.startswith("text/event-stream"):
                 answer.read()
                 raise problem_of(answer)
             for line in answer.iter_lines():
@@ -94,6 +104,8 @@ class Client:
         token = self.token()
         if not token:
             raise NotSignedIn(hint="drc up  signs you in on this machine.")
+        if not (token.isascii() and token.isprintable()):
+            raise NotSignedIn("That token is not valid: it has other letters.", hint="drc up")
         return {"Authorization": f"Bearer {token}"}
 
     def close(self) -> None:
@@ -128,4 +140,4 @@ def problem_of(answer: httpx.Response) -> DrcError:
         body = answer.json()
         return of_code(body["code"], body["title"], body.get("hint", ""))
     except (ValueError, KeyError, TypeError):
-        return ApiUnreachable(f"The API answered {answer.status_code}, and not as drc does.")
+        return ApiUnreachable(f"{answer.url.host} answered {answer.status_code}, not as drc does.")

@@ -18,6 +18,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from drc.config import package_folder
 from drc.errors import (
+    BadInput,
     DatabaseUnreachable,
     DrcError,
     HostTaken,
@@ -53,6 +54,9 @@ def translated() -> Generator[None]:
         if meaning is None:
             raise
         raise meaning() from failed
+    except psycopg.DataError as failed:  # a NUL byte, or a number that is too large
+        first_line = str(failed).partition("\n")[0]
+        raise BadInput(f"A value cannot be stored: {first_line}.") from failed
     except (psycopg.OperationalError, PoolTimeout) as failed:
         first_line = str(failed).partition("\n")[0]
         raise DatabaseUnreachable(f"The database does not answer: {first_line}") from failed

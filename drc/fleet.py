@@ -225,7 +225,8 @@ def queue_log(db: Database, id: str) -> bool:
 
 
 def write_log(db: Database, id: str, text: str) -> None:
-    db.one("write_log", id=id, text=text)
+    """Anybody can write NUL bytes into their vessel's log, which Postgres does not store."""
+    db.one("write_log", id=id, text=text.replace("\0", "\N{REPLACEMENT CHARACTER}"))
 
 
 def read_log(db: Database, id: str, after: datetime | None = None) -> str | None:

@@ -38,6 +38,10 @@ def create(
     json: Annotated[bool, ASK("--json", help="The API's own answer on stdout.")] = False,
 ) -> None:
     """Create a vessel: your own container with its GPUs, SSH, Jupyter and your home."""
+    if cpus is not None and not 0 < cpus <= 4096:  # nan and inf among them, which JSON has not
+        from drc.errors import BadInput
+
+        raise BadInput(f"{cpus:g} is not a number of CPUs that a host can have.")
     request = {
         "name": name,
         "gpus": gpus,

@@ -13,7 +13,8 @@ app = typer.Typer(
 )
 
 
-@app.command()
+# a pasted private key begins with dashes; as an unknown option it would be repeated in the answer
+@app.command(context_settings={"ignore_unknown_options": True})
 def add(
     key: Annotated[
         str, typer.Argument(help="A .pub file, - for standard input, or the key itself.")
@@ -55,8 +56,10 @@ def list_(json: Json = False) -> None:
 @app.command()
 def remove(key: Annotated[str, typer.Argument(help="Its name or fingerprint.")]) -> None:
     """Take a key away; running vessels refuse it within seconds."""
+    from urllib.parse import quote
+
     from drc.cli.account import client
     from drc.cli.look import say
 
-    client().call("DELETE", f"/v1/keys/{key}")
+    client().call("DELETE", f"/v1/keys/{quote(key, safe='')}")
     say(f"{key} opens nothing any more.")

@@ -4,7 +4,23 @@ from typing import Annotated, Any
 
 import typer
 
-Name = Annotated[str, typer.Argument(help="The vessel's name.", show_default=False)]
+
+def possible(names: Any) -> Any:
+    """What can be no vessel's name finds none; sent, it could lead to another page of the API."""
+    from drc.errors import BadInput, NoSuchVessel
+    from drc.machine import check_name
+
+    for name in [names] if isinstance(names, str) else names or []:
+        try:
+            check_name(name)
+        except BadInput:
+            raise NoSuchVessel(f"You have no vessel called {name}.", hint="drc list") from None
+    return names
+
+
+Name = Annotated[
+    str, typer.Argument(help="The vessel's name.", show_default=False, callback=possible)
+]
 Json = Annotated[bool, typer.Option("--json", help="The API's own answer.")]
 
 
@@ -84,7 +100,10 @@ def described(vessel: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def stop(
-    names: Annotated[list[str], typer.Argument(help="Names of vessels.", show_default=False)],
+    names: Annotated[
+        list[str],
+        typer.Argument(help="Names of vessels.", show_default=False, callback=possible),
+    ],
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Until they are gone.")] = True,
 ) -> None:
     """End vessels. Homes stay; the same names find them again."""
@@ -113,7 +132,9 @@ def logs(name: Name) -> None:
 
 
 def events(
-    name: Annotated[str | None, typer.Argument(help="One vessel; all of yours without.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="One vessel; all of yours without.", callback=possible)
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they come.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:

@@ -27,7 +27,7 @@ def missing(socket: str) -> list[str]:
         except docker.errors.NotFound:
             absent.append(image)
             continue
-        labels: dict[str, str] = found["Config"].get("Labels") or {}
+        labels: Any = found["Config"].get("Labels") or {}
         if labels.get("drc.recipe") != recipe:
             absent.append(image)
     client.close()
