@@ -11,6 +11,11 @@ from drc.client import Client
 LIFE = timedelta(minutes=5)
 
 
+def clean(reason: str) -> str:
+    """What an engine said may hold anything; a reason is a line of at most 2,000 characters."""
+    return " ".join(reason.replace("\0", " ").split())[:2000]
+
+
 class Api:
     def __init__(self, url: str, signer: Signer, subject: str) -> None:
         self.signer = signer
@@ -44,7 +49,7 @@ class Api:
         self._tell(work, "run", {"token": token})
 
     def fail(self, work: Work, reason: str) -> None:
-        self._tell(work, "fail", {"reason": reason[:2000]})
+        self._tell(work, "fail", {"reason": clean(reason)})
 
     def absent(self, work: Work, log: str | None) -> None:
         self._tell(work, "absent", {"log": log})
@@ -59,7 +64,7 @@ class Api:
         self.client.call("POST", f"/v1/conduct/hosts/{host_id}/report", found)
 
     def ill(self, host_id: int, reason: str) -> None:
-        self.client.call("POST", f"/v1/conduct/hosts/{host_id}/ill", {"reason": reason[:2000]})
+        self.client.call("POST", f"/v1/conduct/hosts/{host_id}/ill", {"reason": clean(reason)})
 
     def silent(self, host_id: int) -> int:
         return self.client.call("POST", f"/v1/conduct/hosts/{host_id}/silent")["lost"]

@@ -133,12 +133,15 @@ def _ensure_network(host: Host, names: Names) -> None:
         with translated(host.name):
             if not _networks(host, names):
                 _make_network(host, names)
-            *spare, _ = sorted(_networks(host, names), key=lambda n: n["Created"], reverse=True)
             # Docker looks for a namesake before it makes a network, not while: another conductor's
-            # may have come between, and two of one name are of no use to anybody
-            for network in spare:
-                with contextlib.suppress(docker.errors.APIError):
-                    host.docker().remove_network(network["Id"])
+            # may have come between, and of two with one name neither can be joined
+            there = sorted(_networks(host, names), key=lambda n: n["Created"], reverse=True)
+            left = len(there)
+            for network in there:
+                if left > 1:
+                    with contextlib.suppress(docker.errors.APIError):  # it is in use already
+                        host.docker().remove_network(network["Id"])
+                        left -= 1
         host.networks.add(names.network)
 
 

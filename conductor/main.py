@@ -4,8 +4,10 @@ Any number of conductors may run: each claims what nobody else holds. One that d
 whose leases run out, and another repeats their steps.
 """
 
+import contextlib
 import logging
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -84,14 +86,15 @@ class Conductor:
             now = time.monotonic()
             avoided = [id for id, until in self.silent_until.items() if until > now]
             try:
-                row = fleet.claim_work(self.db, self.name, LEASE, avoided)
+                claim = f"{self.name}#{secrets.token_hex(4)}"
+                row = fleet.claim_work(self.db, claim, LEASE, avoided)
             except BaseException:
                 self.slots.release()
                 raise
             if row is None:
                 self.slots.release()
                 return begun
-            work = work_of(row)
+            work = work_of(row, claim)
             with self.lock:
                 self.held[work.id] = work
             self.workers.submit(self._do, work)
@@ -137,13 +140,19 @@ class Conductor:
         """Take the row out, give it back for later, or tell the vessel's owner that it failed."""
         if failed is not None and not isinstance(failed, StaleAttempt):
             log.warning(
-                "%s %s (try %s): %s", work.verb, work.name or work.host_id, work.tries, failed
+                "%s %s (try %s%s): %s",
+                work.verb,
+                work.name or work.host_id,
+                work.tries,
+                f", {work.step}" if work.step else "",
+                failed,
             )
         hopeless = isinstance(failed, Refused) or work.tries >= START_TRIES
         if failed is None or isinstance(failed, StaleAttempt):
             done = True
         elif work.verb == "start" and hopeless:
-            self.api.fail(work, failed.message)
+            with contextlib.suppress(StaleAttempt):  # it is to stop already: that is next
+                self.api.fail(work, failed.message)
             done = True
         elif work.verb in ("keys", "log") and hopeless:
             done = True
@@ -151,11 +160,11 @@ class Conductor:
             if work.verb == "probe":
                 self.api.ill(work.host_id, failed.message)
             done = False
-        if done and fleet.finish_work(self.db, work.id, self.name, work.generation):
+        if done and fleet.finish_work(self.db, work.id, work.claim, work.generation):
             return
         delay = 0.0 if done else min(0.5 * 2**work.tries, LONGEST_DELAY)
         trouble = failed.message if failed else None
-        fleet.return_work(self.db, work.id, self.name, timedelta(seconds=delay), trouble)
+        fleet.return_work(self.db, work.id, work.claim, timedelta(seconds=delay), trouble)
         if done:
             self.db.ring(CHANNEL)  # it became another piece of work meanwhile
 
@@ -179,7 +188,7 @@ class Conductor:
         while not self.ended.wait(RENEWAL):
             for work in list(self.held.values()):
                 try:
-                    kept = fleet.renew_claim(self.db, work.id, self.name, work.generation, LEASE)
+                    kept = fleet.renew_claim(self.db, work.id, work.claim, work.generation, LEASE)
                 except DrcError as failed:
                     log.warning("%s", failed)
                     break

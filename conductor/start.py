@@ -151,7 +151,7 @@ def check_home(host: Host, volume: str, login: str) -> None:
     if volume not in host.homes:
         with translated(host.name):
             try:
-                labels = host.docker().inspect_volume(volume)["Labels"] or {}
+                labels: dict[str, str] = host.docker().inspect_volume(volume)["Labels"] or {}
             except docker.errors.NotFound:
                 labels = {}
         host.homes[volume] = labels.get(wanted.HOME, login)

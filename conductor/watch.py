@@ -10,7 +10,7 @@ from conductor import berths, wanted
 from conductor.host import Host, translated
 from conductor.work import Work
 from drc import fleet
-from drc.errors import DrcError, EngineFailed, HostUnreachable, Refused
+from drc.errors import DrcError, EngineFailed, HostUnreachable, StaleAttempt
 from drc.vessel import State
 
 if TYPE_CHECKING:
@@ -72,12 +72,20 @@ def containers(conductor: "Conductor", host: Host) -> set[str]:
 def compare(conductor: "Conductor", host: Host, running: set[str]) -> None:
     """Vessels that were lost and run are found again; one whose container ended has failed."""
     for row in fleet.read_vessels_on_host(conductor.db, host.door.id):
-        work = Work(0, "look", host.door.id, 0, 0, str(row["id"]), row["attempt"])
+        work = Work(
+            id=0,
+            verb="look",
+            host_id=host.door.id,
+            generation=0,
+            tries=0,
+            vessel_id=str(row["id"]),
+            attempt=row["attempt"],
+        )
         name = conductor.names.vessel(work.vessel_id, work.attempt)
         try:
             if row["state"] == State.UNREACHABLE and name in running:
                 conductor.api.found(work)
             elif row["state"] in (State.UNREACHABLE, State.RUNNING) and name not in running:
                 conductor.api.fail(work, f"Its container on {host.name} ended.")
-        except Refused as failed:
+        except StaleAttempt as failed:
             log.info("%s: %s", name, failed)  # it moved on between the two looks

@@ -17,6 +17,8 @@ class Work:
     host_id: int
     generation: int
     tries: int
+    claim: str = ""
+    """The conductor's name and a nonce: a claim that ran out cannot pass for a later one."""
     vessel_id: str = ""
     attempt: int = 0
     berth: int | None = None
@@ -45,7 +47,7 @@ class Work:
             raise StaleAttempt("The claim was lost, or the vessel is to stop.")
 
 
-def work_of(row: Row) -> Work:
+def work_of(row: Row, claim: str) -> Work:
     known: dict[str, Any] = {
         key: value
         for key, value in row.items()
@@ -53,4 +55,4 @@ def work_of(row: Row) -> Work:
     }
     if "vessel_id" in known:
         known["vessel_id"] = str(known["vessel_id"])
-    return Work(**known)
+    return Work(claim=claim, **known)

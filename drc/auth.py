@@ -208,36 +208,14 @@ def openssh_public(key: Ed25519PrivateKey) -> str:
 
 
 _SYSTEM_NAMES = frozenset(
-    [
-        "root",
-        "daemon",
-        "bin",
-        "sys",
-        "sync",
-        "games",
-        "man",
-        "lp",
-        "mail",
-        "news",
-        "uucp",
-        "proxy",
-        "backup",
-        "list",
-        "irc",
-        "nobody",
-        "sshd",
-        "systemd-network",
-        "messagebus",
-        "ubuntu",
-        "debian",
-        "admin",
-        "sudo",
-        "shadow",
-        "staff",
-        "users",
-        "drc",
-    ]
+    """
+    root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc gnats nobody
+    sshd messagebus systemd-network systemd-resolve systemd-timesync polkitd tty disk kmem dialout
+    fax voice cdrom floppy tape sudo audio dip operator src shadow utmp video sasl plugdev staff
+    users nogroup docker wheel adm admin ubuntu debian jovyan drc
+    """.split()
 )
+"""Accounts and groups of the images that vessels are made from."""
 
 
 def unix_name(identity: str) -> str:

@@ -129,6 +129,10 @@ def note_event(
     )
 
 
+def note_queued(db: Database, id: str) -> bool:
+    return bool(db.one("note_queued", id=id))
+
+
 def run_vessel(db: Database, id: str, attempt: int, token_hash: bytes) -> bool:
     sources = vessel.sources(Verb.RUN)
     return bool(
@@ -147,21 +151,25 @@ def refuse_callback(db: Database, id: str, attempt: int, data: dict[str, Any]) -
 
 def stop_vessel(db: Database, id: str, reason: str) -> State | None:
     """The state it went to, or None when its state does not allow it."""
-    return _end(db, id, None, Verb.STOP, State.BURIED, reason)
+    return _end(db, id, None, vessel.sources(Verb.STOP), State.BURIED, reason)
 
 
-def fail_vessel(db: Database, id: str, attempt: int, reason: str) -> State | None:
-    return _end(db, id, attempt, Verb.FAIL, State.FAILED, reason)
+def fail_vessel(
+    db: Database, id: str, attempt: int, reason: str, *, seen: State | None = None
+) -> State | None:
+    """`seen`: only if it is still in the state that the reason speaks of."""
+    sources = [seen.value] if seen else vessel.sources(Verb.FAIL)
+    return _end(db, id, attempt, sources, State.FAILED, reason)
 
 
 def _end(
-    db: Database, id: str, attempt: int | None, verb: Verb, outcome: State, reason: str
+    db: Database, id: str, attempt: int | None, sources: list[str], outcome: State, reason: str
 ) -> State | None:
     row = db.one(
         "stop_vessel",
         id=id,
         attempt=attempt,
-        sources=vessel.sources(verb),
+        sources=sources,
         outcome=outcome.value,
         reason=reason,
     )
@@ -224,9 +232,9 @@ def queue_log(db: Database, id: str) -> bool:
     return bool(db.one("queue_log", id=id))
 
 
-def write_log(db: Database, id: str, text: str) -> None:
+def write_log(db: Database, id: str, text: str) -> bool:
     """Anybody can write NUL bytes into their vessel's log, which Postgres does not store."""
-    db.one("write_log", id=id, text=text.replace("\0", "\N{REPLACEMENT CHARACTER}"))
+    return bool(db.one("write_log", id=id, text=text.replace("\0", "\N{REPLACEMENT CHARACTER}")))
 
 
 def read_log(db: Database, id: str, after: datetime | None = None) -> str | None:

@@ -19,7 +19,9 @@ def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server of the tests' own, from the wheel."""
     root = os.geteuid() == 0
     user = "nobody" if root else None
-    folder = Path(tempfile.mkdtemp(prefix="drc-pg-", dir="/tmp"))
+    # in memory where that can be: each test has a database of its own, of 300 files
+    memory = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(prefix="drc-pg-", dir=memory if memory.is_dir() else "/tmp"))
     if user:
         os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
     server = Postgres(folder, user)
@@ -35,7 +37,7 @@ def database(postgres: Postgres, request: pytest.FixtureRequest) -> Iterator[str
     """The name of a database of the test's own: a clone of the migrated one."""
     name = f"t{os.getpid()}_{abs(hash(request.node.nodeid)) % 10**9}"
     with psycopg.connect(postgres.url(database="postgres"), autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE drc STRATEGY FILE_COPY")
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE drc STRATEGY WAL_LOG")
         yield name
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -1,4 +1,4 @@
-"""The keys and the secret of an installation, as `drc up` makes them, but owned by whoever tests."""
+"""The keys and the secret of an installation, as `drc up` makes them, owned by whoever tests."""
 
 import os
 import secrets

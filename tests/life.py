@@ -30,4 +30,4 @@ def _pairs() -> dict[tuple[State, Verb], str]:
 
 
 TRUTH = _pairs()
-"""Where each verb leads: a state, `outcome` (buried or failed, as it was ended), or `-`: nowhere."""
+"""Where each verb leads: a state, `outcome` (buried or failed, as it was ended), or `-`."""

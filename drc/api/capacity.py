@@ -7,7 +7,7 @@ from drc import fleet
 from drc.db import Database, Row
 from drc.errors import NothingFits
 from drc.fleet import Wish
-from drc.machine import show_card, show_memory
+from drc.machine import MIB, show_card, show_memory
 
 FRESH = 1.0
 """Seconds for which the fleet's shape is remembered; a refusal is only made on a new look."""
@@ -44,20 +44,20 @@ def why_never(rows: list[Row], wish: Wish) -> NothingFits | None:
             return NothingFits("No host has a GPU.", hint="--gpus 0 asks for a vessel without one.")
         rows = [row for row in rows if row["model"] in (wish.models or there)]
         if not rows:
-            return NothingFits(f"No host has a {asked}.", hint="There are: " + ", ".join(there))
+            return NothingFits(f"No host has any {asked}.", hint="There are: " + ", ".join(there))
         largest = max(rows, key=lambda row: row["gpu_memory_mib"])
         rows = [row for row in rows if row["gpu_memory_mib"] >= wish.gpu_memory_mib]
         if not rows:
             return NothingFits(
-                f"No {asked} has {show_memory(wish.gpu_memory_mib)} of memory.",
-                hint=f"The largest is a {largest['model']} "
-                f"with {show_card(largest['gpu_memory_mib'])}.",
+                f"No {asked} has {wish.gpu_memory_mib * MIB / 1e9:.0f} GB of memory.",
+                hint=f"The largest, {largest['model']}, "
+                f"has {show_card(largest['gpu_memory_mib'])}.",
             )
         most = max(rows, key=lambda row: row["gpus"])
         rows = [row for row in rows if row["gpus"] >= wish.gpus]
         if not rows:
             return NothingFits(
-                f"No host has {wish.gpus} such GPUs ({asked}).",
+                f"No host has {wish.gpus} × {asked}.",
                 hint=f"The most in one host are {most['gpus']} × {most['model']}, "
                 f"{show_card(most['gpu_memory_mib'])} each.",
             )

@@ -10,7 +10,7 @@ from drc.api.doorbell import EVENTS, WORK
 from drc.api.queue import serve_queue
 from drc.api.shapes import HostReport, LogReport, Proof, StepReport, Why
 from drc.auth import openssh_private, openssh_public, token_hash
-from drc.errors import NoSuchHost, StaleAttempt
+from drc.errors import NoSuchHost, NoSuchVessel, StaleAttempt
 from drc.vessel import State
 
 routes = Routes("conduct")
@@ -95,7 +95,8 @@ def found(id: UUID, attempt: int, here: Here) -> None:
 
 @routes.post("/conduct/vessels/{id}/log", "vessels:conduct", status_code=204)
 def log(id: UUID, report: LogReport, here: Here) -> None:
-    fleet.write_log(here.db, str(id), report.log or "")
+    if not fleet.write_log(here.db, str(id), report.log or ""):
+        raise NoSuchVessel("There is no such vessel.")
 
 
 @routes.post("/conduct/hosts/{id}/report", "hosts:conduct", status_code=204)

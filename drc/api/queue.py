@@ -21,14 +21,18 @@ def place(here: Context, wish: Wish) -> State | None:
     meanwhile did not see it. A miss that is only contention is asked again.
     """
     state: State | None = None
+    untold = False
     for attempt in range(CONTENDED_TRIES):
         row = fleet.reserve_vessel(here.db, wish)
         first_wait = row["state"] == State.QUEUED
+        untold = untold or (first_wait and row["contended"])
         state = State(row["state"]) if row["state"] else state
         if state == State.RESERVED or not (row["contended"] or first_wait):
             break
         if row["contended"]:
             time.sleep(random.uniform(0.5, 1.5) * CONTENDED_PAUSE * min(attempt + 1, 5))  # noqa: S311
+    if untold and state == State.QUEUED:
+        fleet.note_queued(here.db, wish.id)
     if state is not None:
         here.doorbell.ring(WORK, EVENTS)
     return state

@@ -21,11 +21,13 @@ def run_once(here: Context) -> dict[str, int]:
     """One round. Returns what it did."""
     failed = 0
     for row in fleet.list_overdue(here.db, RESERVED_LIMIT, STARTING_LIMIT):
-        if row["state"] == State.RESERVED:
+        seen = State(row["state"])
+        if seen == State.RESERVED:
             reason = f"No conductor took it within {RESERVED_LIMIT.seconds} s."
         else:
             reason = f"It did not come up within {STARTING_LIMIT.seconds} s."
-        failed += fleet.fail_vessel(here.db, str(row["id"]), row["attempt"], reason) is not None
+        id, attempt = str(row["id"]), row["attempt"]
+        failed += fleet.fail_vessel(here.db, id, attempt, reason, seen=seen) is not None
     if failed:
         here.doorbell.ring(WORK, EVENTS)
     return {

@@ -13,8 +13,9 @@ import docker.errors
 import requests.exceptions
 
 from drc.errors import EngineFailed, Misconfigured
-from drc.up.state import USER, Made, State, is_alive
+from drc.up.state import USER, Made, State, is_alive, read_pid
 
+DEFAULT_SOCKET = "/var/run/docker.sock"
 ENGINE_TIMEOUT = 60.0
 POLICY = Path("/usr/sbin/policy-rc.d")
 
@@ -107,20 +108,21 @@ def engine_version(socket: str) -> str | None:
 
 
 def start_engine(state: State, socket: str, made: Made) -> str:
-    """An engine that answers: the one there is, or the distribution's, started. Its version."""
+    """An engine that answers: the one there is, or the distribution's, started. Its version.
+
+    Raises EngineFailed. One at another socket than the usual is somebody's own to start.
+    """
     version = engine_version(socket)
     if version:
         return version
+    if socket != DEFAULT_SOCKET:
+        raise EngineFailed(
+            f"No Docker Engine answers at {socket}.", hint="Start it, or leave out --docker-socket."
+        )
     if has_systemd():
         subprocess.run(["systemctl", "enable", "--now", "docker"], capture_output=True)
     elif not is_alive(made.dockerd):
-        Path("/run/docker.pid").unlink(missing_ok=True)  # of an engine that was killed
-        with state.path("log", "dockerd.log").open("ab") as log:
-            engine = subprocess.Popen(
-                ["dockerd", "--host", f"unix://{socket}"],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/",
-            )  # fmt: skip
-        made.dockerd = engine.pid
+        made.dockerd = spawn_engine(state)
         state.note(made)
     deadline = time.monotonic() + ENGINE_TIMEOUT
     while time.monotonic() < deadline:
@@ -128,6 +130,19 @@ def start_engine(state: State, socket: str, made: Made) -> str:
         if version:
             return version
         time.sleep(0.1)
-    raise EngineFailed(
-        f"No Docker Engine answers at {socket}.", hint=f"See {state.path('log', 'dockerd.log')}."
-    )
+    log = state.path("log", "dockerd.log")
+    last = log.read_text().strip().splitlines()[-1:] if log.exists() else []
+    raise EngineFailed(f"The Docker Engine did not start. {' '.join(last)}", hint=f"See {log}.")
+
+
+def spawn_engine(state: State) -> int:
+    """The distribution's dockerd as a daemon of ours. Its process id."""
+    left = Path("/run/docker.pid")
+    if left.exists() and read_pid(left) is None:
+        left.unlink()  # of an engine that was killed
+    with state.path("log", "dockerd.log").open("ab") as log:
+        engine = subprocess.Popen(
+            ["dockerd"],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/",
+        )  # fmt: skip
+    return engine.pid

@@ -1,5 +1,6 @@
 -- Take the oldest due piece of work under a lease and, for a start, a waiting berth with it.
--- Parameters: conductor text, lease interval, hosts int[] (to be left alone: busy or silent).
+-- Parameters: conductor text (its name, and after a # what tells this claim from its others),
+--   lease interval, hosts int[] (to be left alone: busy or silent).
 -- Zero rows: nothing is due. A claim whose lease ran out is due again.
 -- Locks: the outbox row and the berth, by SKIP LOCKED.
 WITH due AS MATERIALIZED (

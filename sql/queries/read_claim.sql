@@ -5,5 +5,5 @@ FROM outbox w
 JOIN vessel v ON v.id = w.vessel_id AND v.attempt = w.attempt
 JOIN owner o ON o.id = v.owner_id
 WHERE w.vessel_id = %(id)s::uuid AND w.attempt = %(attempt)s::int
-  AND w.claimed_by = %(conductor)s::text AND w.lease_until > now()
+  AND split_part(w.claimed_by, '#', 1) = %(conductor)s::text AND w.lease_until > now()
 LIMIT 1

@@ -59,8 +59,29 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Person, str]]
             **{key: value for key, value in os.environ.items() if key.startswith(("PIP_", "SSL_"))},
         },
     )
+    before = traces(home)
     try:
         yield person, person.run("make up")
     finally:
-        person.run("make clean")
+        said = person.run("make clean")
         assert not Path(state).exists()
+        assert traces(home) == before, said
+
+
+def traces(home: Path) -> dict[str, set[str]]:
+    """What an installation could leave behind: on the engine (but homes), in the person's home."""
+    asked = {
+        "containers": "docker ps -aq",
+        "networks": "docker network ls -q",
+        "volumes": "docker volume ls -q | grep -v ^drc-home-",
+        "images": "docker image ls -q drc/*",
+        "rules": "iptables-save | grep -v '^#' | sed 's/\\[.*//'",
+        "files": f"find {home} -type f -not -path '*/.cache/*'",
+        "programs": "ps -eo args | grep '[d]rc-acceptance'",
+    }
+    return {
+        what: set(
+            subprocess.run(["sh", "-c", line], capture_output=True, text=True).stdout.split("\n")
+        )
+        for what, line in asked.items()
+    }

@@ -48,6 +48,15 @@ def test_a_taken_port_is_said_with_one_that_is_free(up: Up, tmp_path: Path) -> N
     person.run("drc up --no-vessel")  # signs in again: the clean took the account
 
 
+def test_no_engine_at_a_socket_is_said_and_nothing_is_begun(up: Up) -> None:
+    person, _ = up
+    state = f"{person.env['STATE']}-third"
+    said = person.run(f"drc up --state {state} --docker-socket /nowhere.sock", fails=4)
+    assert "No Docker Engine answers at /nowhere.sock." in said
+    person.run(f"drc down --state {state} --clean")
+    person.run("drc up --no-vessel")
+
+
 def test_the_readme_transcript_runs_as_written(up: Up) -> None:
     """Its commands give its output, but for numbers, and the names of machine and person."""
     person, _ = up

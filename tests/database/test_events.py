@@ -1,5 +1,6 @@
 """The event stream: in an order that readers can follow without missing what commits late."""
 
+import asyncio
 import threading
 from typing import Any
 
@@ -7,9 +8,11 @@ import psycopg
 import pytest
 
 from drc import fleet
+from drc.api.doorbell import EVENTS
 from drc.api.stream import Stream
 from drc.db import Database, Row
 from tests.fleets import add_host, add_owner, wish
+from tests.wait import wait_until
 
 
 def say(connection: Any, kind: str) -> None:
@@ -109,11 +112,18 @@ def test_events_come_in_pages(db: Database) -> None:
 
 
 class Interrupted(Database):
-    """Does something of the test's just before the reader learns where the stream ends."""
+    """Does something of the test's before the stream asks where it ends, or a follower reads."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self.before_place: Any = lambda: None
+        self.before_catching_up: Any = lambda: None
+
+    def all(self, query: str, /, **parameters: Any) -> list[Row]:
+        if query == "read_events" and parameters["owner_id"]:
+            hook, self.before_catching_up = self.before_catching_up, lambda: None
+            hook()
+        return super().all(query, **parameters)
 
     def one(self, query: str, /, **parameters: Any) -> Row | None:
         if query == "read_place":
@@ -132,7 +142,7 @@ def interrupted(database_url: str) -> Any:
 def test_a_follower_that_comes_while_the_reader_looks_away_loses_nothing(
     interrupted: Interrupted, db: Database
 ) -> None:
-    """It caught up before the event, so the reader must not step over the event as seen by nobody."""
+    """It caught up before the event, so the reader must not step over that."""
     stream = Stream(interrupted)
     stream.close()  # the thread; the test is the reader now
     given: list[str] = []
@@ -157,3 +167,37 @@ def test_a_follower_that_comes_while_the_reader_looks_away_loses_nothing(
     interrupted.before_place = a_follower_comes_and_then_an_event
     stream._feed()
     assert given == ["in between"]
+
+
+def test_what_a_follower_caught_up_with_is_not_given_to_it_again(
+    interrupted: Interrupted, db: Database
+) -> None:
+    """The reader gives it an event that its own catching up then finds as well."""
+    owner, stream = add_owner(db), Stream(interrupted)
+
+    def happen(kind: str) -> None:
+        with psycopg.connect(db.url) as connection:
+            connection.execute("INSERT INTO event (kind, owner_id) VALUES (%s, %s)", [kind, owner])
+        db.ring(EVENTS)
+
+    def the_reader_is_first() -> None:
+        (follower,) = stream.followers
+        happen("both ways")
+        wait_until(follower.queue.qsize, "the reader gives the event to the follower")
+
+    interrupted.before_catching_up = the_reader_is_first
+
+    async def follow() -> list[str]:
+        kinds: list[str] = []
+        async for text in stream.follow(("0", 0), owner, None):
+            kinds += [line[7:] for line in text.splitlines() if line.startswith("event: ")]
+            if kinds == ["both ways"]:
+                happen("last")
+            if kinds[-1:] == ["last"]:
+                break
+        return kinds
+
+    try:
+        assert asyncio.run(asyncio.wait_for(follow(), 20)) == ["both ways", "last"]
+    finally:
+        stream.close()

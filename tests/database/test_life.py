@@ -1,4 +1,4 @@
-"""The truth table against the statements: a row moves exactly as it says, or nothing moves at all."""
+"""The truth table against the statements: a row moves exactly as it says, or nothing does."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -91,7 +91,9 @@ def test_each_verb_moves_a_row_as_the_truth_table_says_or_not_at_all(
             assert moved, (state, verb)
             ends_in = State.BURIED if expected == "outcome" else State(expected)
             assert subject.state() == ends_in, (state, verb)
-            kinds = run_sql(db, "SELECT kind FROM event WHERE vessel_id = %s ORDER BY id", subject.id)
+            kinds = run_sql(
+                db, "SELECT kind FROM event WHERE vessel_id = %s ORDER BY id", subject.id
+            )
             assert ends_in in [row["kind"] for row in kinds[-2:]], (state, verb)
     check_conservation(db)
 
@@ -146,7 +148,9 @@ def test_a_step_tells_the_address_once(db: Database) -> None:
     assert {key: row[key] for key in told} == told
 
 
-@pytest.mark.parametrize("state", [State.RESERVED, State.STARTING, State.RUNNING, State.UNREACHABLE])
+@pytest.mark.parametrize(
+    "state", [State.RESERVED, State.STARTING, State.RUNNING, State.UNREACHABLE]
+)
 def test_gpus_stay_held_until_the_host_has_said_so(db: Database, state: State) -> None:
     subject = make(db, "bert", state)
     fleet.stop_vessel(db, subject.id, "a test")

@@ -71,7 +71,7 @@ def test_a_migration_that_was_changed_after_it_was_applied_is_refused(
 ) -> None:
     with (our_sql / "migrations" / "0001_begin.sql").open("a") as file:
         file.write("-- a late thought\n")
-    with pytest.raises(Misconfigured, match="0001_begin.sql was changed"):
+    with pytest.raises(Misconfigured, match=r"0001_begin\.sql was changed"):
         migrate(database_url)
 
 

@@ -1,4 +1,4 @@
-"""Work for conductors: claimed once at a time, under a lease, and never finished as another work."""
+"""Work for conductors: claimed once at a time, under a lease, never finished as another work."""
 
 import threading
 from datetime import timedelta
@@ -41,7 +41,9 @@ def reserve(db: Database, owner: int, name: str = "bert", **more: Any) -> str:
 
 def expire(db: Database) -> None:
     """As if half a minute had gone by."""
-    run_sql(db, "UPDATE outbox SET lease_until = now() - interval '1 second' WHERE claimed_by <> ''")
+    run_sql(
+        db, "UPDATE outbox SET lease_until = now() - interval '1 second' WHERE claimed_by <> ''"
+    )
 
 
 def test_a_claim_has_all_that_a_start_needs(db: Database, owner: int) -> None:
@@ -75,6 +77,21 @@ def test_a_lease_that_ran_out_is_due_again_and_the_first_holder_has_lost(
     assert not fleet.return_work(db, first["id"], "one", NOW, None)
     assert fleet.finish_work(db, second["id"], "two", second["generation"])
     assert claim(db) is None
+
+
+def test_a_conductors_own_earlier_claim_does_not_pass_for_its_later_one(
+    db: Database, owner: int
+) -> None:
+    """Behind the # stands which claim it is; the secrets are for the conductor, whichever."""
+    id = reserve(db, owner)
+    first = claim(db, "one#a")
+    expire(db)
+    second = claim(db, "one#b")
+    assert not fleet.renew_claim(db, first["id"], "one#a", first["generation"], LEASE)
+    assert not fleet.finish_work(db, first["id"], "one#a", first["generation"])
+    assert fleet.read_claim(db, id, 1, "one") is not None
+    assert fleet.read_claim(db, id, 1, "on") is None
+    assert fleet.finish_work(db, second["id"], "one#b", second["generation"])
 
 
 def test_a_renewed_lease_is_not_due(db: Database, owner: int) -> None:

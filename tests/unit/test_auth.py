@@ -70,13 +70,16 @@ def test_a_good_token_speaks_for_its_subject_with_its_roles() -> None:
 
 def unsigned() -> str:
     """`alg: none`, as a library that trusts the header would take it."""
-    parts = ({"alg": "none", "kid": "api"}, jwt.decode(signed(), options={"verify_signature": False}))
+    parts = (
+        {"alg": "none", "kid": "api"},
+        jwt.decode(signed(), options={"verify_signature": False}),
+    )
     texts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in parts]
     return b".".join([*texts, b""]).decode()
 
 
 def confused() -> str:
-    """HS256 with the public key as the secret: the algorithm confusion. PyJWT refuses to make it."""
+    """HS256 with the public key as its secret; by hand, for PyJWT refuses to make one."""
     pem = KEYS["api"].public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     _, body, _ = signed().split(".")
     head = base64.urlsafe_b64encode(json.dumps({"alg": "HS256", "kid": "api"}).encode())

@@ -9,7 +9,9 @@ from drc.api.capacity import why_never
 from drc.fleet import Wish
 
 
-def row(host: str, model: str | None, card_mib: int | None, gpus: int, **more: int) -> dict[str, Any]:
+def row(
+    host: str, model: str | None, card_mib: int | None, gpus: int, **more: int
+) -> dict[str, Any]:
     share = {"millicpus": 60_000, "memory_mib": 480_000, "n_gpus": gpus, **more}
     return {"host": host, "model": model, "gpu_memory_mib": card_mib, "gpus": gpus, **share}
 
@@ -55,36 +57,36 @@ def test_what_an_empty_fleet_could_hold_is_not_refused(changes: dict[str, Any]) 
     [
         ({"host": "gpu9"}, "There is no open host called gpu9.", "drc gpus"),
         ({"host": "cpu1"}, "No host has a GPU.", "--gpus 0 asks for a vessel without one."),
-        ({"models": ["h100"]}, "No host has a h100.", "There are: a100, rtx3090"),
+        ({"models": ["h100"]}, "No host has any h100.", "There are: a100, rtx3090"),
         (
             {"models": ["h100", "h200"]},
-            "No host has a h100 or h200.",
+            "No host has any h100 or h200.",
             "There are: a100, rtx3090",
         ),
-        ({"models": ["a100"], "host": "gpu3"}, "No host has a a100.", "There are: rtx3090"),
+        ({"models": ["a100"], "host": "gpu3"}, "No host has any a100.", "There are: rtx3090"),
         (
             {"gpu_memory_mib": 90_000},
-            "No GPU has 87.9 GiB of memory.",
-            "The largest is a a100 with 80 GB.",
+            "No GPU has 94 GB of memory.",
+            "The largest, a100, has 80 GB.",
         ),
         (
             {"models": ["rtx3090"], "gpu_memory_mib": 40_000},
-            "No rtx3090 has 39.1 GiB of memory.",
-            "The largest is a rtx3090 with 24 GB.",
+            "No rtx3090 has 42 GB of memory.",
+            "The largest, rtx3090, has 24 GB.",
         ),
         (
             {"gpus": 9},
-            "No host has 9 such GPUs (GPU).",
+            "No host has 9 × GPU.",
             "The most in one host are 8 × a100, 80 GB each.",
         ),
         (
             {"gpus": 3, "models": ["rtx3090"]},
-            "No host has 3 such GPUs (rtx3090).",
+            "No host has 3 × rtx3090.",
             "The most in one host are 2 × rtx3090, 24 GB each.",
         ),
         (
             {"gpus": 5, "host": "gpu2"},
-            "No host has 5 such GPUs (GPU).",
+            "No host has 5 × GPU.",
             "The most in one host are 4 × a100, 40 GB each.",
         ),
         (
@@ -117,7 +119,10 @@ def test_what_no_host_could_ever_hold_is_refused(
 
 
 def test_without_any_host_it_says_how_to_get_one() -> None:
-    assert said([], asking()) == ("No host is ready yet.", "drc up  adds this machine as the first.")
+    assert said([], asking()) == (
+        "No host is ready yet.",
+        "drc up  adds this machine as the first.",
+    )
 
 
 def test_no_combination_of_two_hosts_counts_as_one() -> None:

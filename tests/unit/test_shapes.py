@@ -8,7 +8,14 @@ from drc.errors import BadInput
 
 @pytest.mark.parametrize(
     "env",
-    [{}, {"A": ""}, {"_x1": "a b = c"}, {"WANDB_MODE": "offline"}, {"X": "ü" * 100}, {"PATH": "/x"}],
+    [
+        {},
+        {"A": ""},
+        {"_x1": "a b = c"},
+        {"WANDB_MODE": "offline"},
+        {"X": "ü" * 100},
+        {"PATH": "/x"},
+    ],
 )
 def test_ordinary_variables_pass(env: dict[str, str]) -> None:
     assert check_env(env) == env

@@ -1,4 +1,4 @@
-"""Reading people's public keys; above all what is refused, and that a private key is not repeated."""
+"""Reading people's public keys: what is refused, and that a private key is not repeated."""
 
 import base64
 import struct

@@ -1,0 +1,143 @@
+"""The real API on a port of its own, and what a test asks of it."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from drc.api.app import create_app, open_context
+from drc.api.context import Context
+from drc.auth import Signer
+from drc.client import Client
+from drc.config import ApiSettings
+from drc.up.postgres import Postgres
+from tests.installation import make_keys
+from tests.wait import wait_until
+
+HOUR = timedelta(hours=1)
+
+
+@dataclass
+class Api:
+    url: str
+    keys: Path
+    context: Context
+    requests: list[str] = field(default_factory=list[str])
+    """Every request that arrived, as `GET /v1/vessels`."""
+
+    def token(self, subject: str = "ada", role: str = "researcher", life: timedelta = HOUR) -> str:
+        kid = "api" if role in ("researcher", "operator") else role
+        # life < 0: it ran out that long ago
+        now = datetime.now(UTC) + min(life, timedelta(0)) * 2
+        return Signer.load(self.keys / f"{kid}.pem").sign(subject, [role], now, abs(life))
+
+    @contextmanager
+    def client(self, subject: str = "ada", role: str = "researcher") -> Iterator[Client]:
+        """The product's own client, which raises the product's own errors."""
+        token = self.token(subject, role)
+        client = Client(self.url, lambda: token)
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def raw(
+        self, method: str, path: str, body: Any = None, *, token: str | None = "", **more: Any
+    ) -> httpx.Response:
+        """The answer as it is. `token`: ada's when left out; None sends none."""
+        token = self.token() if token == "" else token
+        headers = {**({"Authorization": f"Bearer {token}"} if token else {})}
+        headers |= more.pop("headers", {})
+        return httpx.request(
+            method,
+            self.url + path,
+            json=body,
+            headers=headers,
+            trust_env=False,
+            verify=False,
+            **more,
+        )
+
+    def create(self, name: str, *, subject: str = "ada", **request: Any) -> dict[str, Any]:
+        with self.client(subject) as client:
+            return client.call("POST", "/v1/vessels", {"name": name, **request})
+
+    def show(self, name: str, *, subject: str = "ada") -> dict[str, Any]:
+        with self.client(subject) as client:
+            return client.call("GET", f"/v1/vessels/{name}")
+
+
+@dataclass
+class Door:
+    """A server that listens for the whole session, and hands each request to the test's own API.
+
+    Starting and ending a uvicorn takes 300 ms of its waiting; what is behind the door takes 50.
+    """
+
+    url: str
+    app: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self.app is not None, f"{scope['path']} came when no test was there"
+        await self.app(scope, receive, send)
+
+
+@contextmanager
+def listening() -> Iterator[Door]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        door = Door(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        config = uvicorn.Config(
+            door, lifespan="off", log_level="error", access_log=False, timeout_graceful_shutdown=1
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=([listener],), name="api")
+        thread.start()
+        wait_until(lambda: server.started, "the API listens")
+        try:
+            yield door
+        finally:
+            server.should_exit = True
+            thread.join(timeout=10)
+            assert not thread.is_alive()
+
+
+@contextmanager
+def serving(door: Door, postgres: Postgres, database: str, folder: Path) -> Iterator[Api]:
+    """As the role that the API has, with keys as `drc up` makes them."""
+    make_keys(folder)
+    settings = ApiSettings(
+        database_url=postgres.url("drc_api", database),
+        keys=folder,
+        secret=folder / "secret",
+        host="127.0.0.1",
+        port=0,
+        image="drc/vessel:test",
+        migrate_url=None,
+    )
+    context = open_context(settings)
+    api = Api(door.url, folder, context)
+    door.app = recording(create_app(context), api.requests)
+    try:
+        yield api
+    finally:
+        door.app = None
+        for close in context.closers:
+            close()
+
+
+def recording(app: ASGIApp, requests: list[str]) -> ASGIApp:
+    async def recorded(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            requests.append(f"{scope['method']} {scope['path']}")
+        await app(scope, receive, send)
+
+    return recorded

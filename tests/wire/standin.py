@@ -1,0 +1,114 @@
+"""A conductor without Docker: it claims real work and tells the API what the real one would.
+
+It has the conductor's own database role, key and way to speak; only what would happen on a host
+does not happen.
+"""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from conductor.api import Api as Telling
+from conductor.work import Work, work_of
+from drc import fleet
+from drc.auth import Signer
+from drc.db import Database
+from drc.errors import StaleAttempt
+from drc.up.postgres import Postgres
+from tests.wire.served import Api
+
+LEASE = timedelta(seconds=30)
+STEPS = ("starting", "image_ready", "ssh_ready", "jupyter_ready", "running")
+LOG = "sshd: ready\njupyter: ready\n"
+
+
+class StandIn:
+    def __init__(self, postgres: Postgres, database: str, api: Api, name: str = "standin") -> None:
+        self.db = Database(postgres.url("drc_conductor", database), size=4)
+        signer = Signer.load(api.keys / "conductor.pem")
+        self.name = f"conductor:{name}"
+        self.tell = Telling(api.url, signer, self.name)
+        self.until = STEPS[-1]
+        """The last step that is taken; what comes after it never does."""
+        self.done: list[tuple[str, str]] = []
+        """Verb and vessel of all work that was finished."""
+
+    def claim(self) -> Work | None:
+        row = fleet.claim_work(self.db, self.name, LEASE, [])
+        return work_of(row, self.name) if row else None
+
+    def take(self, verb: str) -> Work:
+        """Claim the one piece of work there is, which must be of that verb."""
+        work = self.claim()
+        assert work is not None
+        assert work.verb == verb
+        return work
+
+    def run_once(self) -> int:
+        count = 0
+        while work := self.claim():
+            count += 1
+            self.do(work)
+        return count
+
+    def do(self, work: Work) -> None:
+        with contextlib.suppress(StaleAttempt):  # it is to stop meanwhile, which is other work
+            self.attempt(work)
+            if work.verb == "start" and self.until != STEPS[-1]:
+                return  # at work on it for ever; the claim stays
+        self.done.append((work.verb, work.name))
+        if not fleet.finish_work(self.db, work.id, self.name, work.generation):
+            fleet.return_work(self.db, work.id, self.name, timedelta(0), None)
+
+    def attempt(self, work: Work) -> None:
+        if work.verb == "start":
+            self.bring_up(work)
+        elif work.verb == "stop":
+            self.tell.absent(work, LOG)
+        elif work.verb == "log":
+            self.tell.log(work, LOG)
+        elif work.verb == "keys":
+            self.tell.secrets(work)
+
+    def bring_up(self, work: Work) -> None:
+        where = {"ssh_address": "127.0.0.1", "ssh_port": 22000 + work.id}
+        for step in STEPS[: STEPS.index(self.until) + 1]:
+            if step == "starting":
+                self.tell.start(work)
+            elif step == "image_ready":
+                self.tell.step(work, step, image_digest="sha256:0123456789ab", **where)
+            elif step == "running":
+                self.tell.run(work, self.tell.secrets(work)["token"])
+            else:
+                self.tell.step(work, step)
+
+    @contextmanager
+    def at_work(self, until: str = STEPS[-1]) -> Iterator[None]:
+        """Claim and do in the background, as far as `until`."""
+        self.until = until
+        ended = threading.Event()
+        failed: list[BaseException] = []
+
+        def loop() -> None:
+            try:
+                while not ended.is_set():
+                    if not self.run_once():
+                        ended.wait(0.01)
+            except BaseException as reason:
+                failed.append(reason)
+
+        thread = threading.Thread(target=loop, name="standin")
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join(timeout=10)
+            self.until = STEPS[-1]
+        assert failed == []
+
+    def close(self) -> None:
+        self.tell.client.close()
+        self.db.close()
