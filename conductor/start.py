@@ -132,10 +132,10 @@ def is_running(host: Host, container: str) -> bool:
 def make_container(host: Host, work: Work, names: Names, digest: str, *, berth: str) -> None:
     engine = host.docker()
     container = names.vessel(work.vessel_id, work.attempt)
-    check_home(host, names.home_volume(work.uid), work.login)
+    home = home_volume(host, names, work)
     with translated(host.name):
         body = wanted.vessel_container(
-            names, work, digest, berth=berth, host=host.name, host_cpus=host.cpus()
+            names, work, digest, berth=berth, home=home, host=host.name, host_cpus=host.cpus()
         )
         try:
             engine.create_container_from_config(body, container)
@@ -146,20 +146,21 @@ def make_container(host: Host, work: Work, names: Names, digest: str, *, berth: 
             engine.create_container_from_config(body, container)
 
 
-def check_home(host: Host, volume: str, login: str) -> None:
-    """A home outlives its installation; the next one's owner of that uid must not be given it."""
+def home_volume(host: Host, names: Names, work: Work) -> str:
+    """The owner's home on the host.
+
+    Homes outlive installations, and the next one begins its uids anew: a volume that bears this
+    uid but another's login is left alone, and the owner gets one that bears the login too.
+    """
+    volume = names.home_volume(work.uid)
     if volume not in host.homes:
         with translated(host.name):
             try:
                 labels: dict[str, str] = host.docker().inspect_volume(volume)["Labels"] or {}
             except docker.errors.NotFound:
                 labels = {}
-        host.homes[volume] = labels.get(wanted.HOME, login)
-    if host.homes[volume] != login:
-        raise StartFailed(
-            f"The home {volume} on {host.name} is {host.homes[volume]}'s, from before. "
-            "An operator moves it away: docker volume ls --filter label=drc.home"
-        )
+        host.homes[volume] = labels.get(wanted.HOME, work.login)
+    return volume if host.homes[volume] == work.login else f"{volume}-{work.login}"
 
 
 def put_identity(host: Host, container: str, work: Work, secrets: dict[str, Any]) -> None:

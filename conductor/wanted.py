@@ -100,7 +100,7 @@ def berth_container(
 
 
 def vessel_container(
-    names: Names, work: Work, image: str, *, berth: str, host: str, host_cpus: int
+    names: Names, work: Work, image: str, *, berth: str, home: str, host: str, host_cpus: int
 ) -> dict[str, Any]:
     """The body of a create request for the vessel itself.
 
@@ -137,7 +137,7 @@ def vessel_container(
             "Mounts": [
                 {
                     "Type": "volume",
-                    "Source": names.home_volume(work.uid),
+                    "Source": home,
                     "Target": f"/home/{work.login}",
                     "VolumeOptions": {"Labels": {HOME: work.login}},
                 },

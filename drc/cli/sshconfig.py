@@ -26,7 +26,8 @@ def ssh_folder() -> Path:
 
 def our_folder() -> Path:
     folder = ssh_folder() / "drc"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ssh_folder().mkdir(mode=0o700, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
     return folder
 
 

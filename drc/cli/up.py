@@ -23,6 +23,8 @@ def up(
     vessel: Annotated[bool, ASK("--vessel/--no-vessel", help="Create a first vessel.")] = True,
 ) -> None:
     """Start drc on this machine: Postgres, API, conductor, undertaker, and a first vessel."""
+    import os
+
     from drc.cli import create, sshconfig
     from drc.cli.account import client
     from drc.cli.look import say
@@ -36,6 +38,8 @@ def up(
         "docker_socket": docker_socket,
     }
     say("drc", bold=True)
+    if os.environ.get("SUDO_USER") and os.geteuid() == 0:
+        say("  This is root's drc. Without sudo it is yours: it asks for sudo itself.", fg="yellow")
     answer = as_root("up", {"state": state, "person": person(), **told})
     save_account(Account(answer["url"], answer["token"]))
     client.cache_clear()
@@ -76,6 +80,7 @@ def down(
     ] = "/var/lib/drc",
 ) -> None:
     """Stop drc on this machine. Vessels go on; drc up finds them again."""
+    import contextlib
     import shutil
 
     from drc.cli import sshconfig
@@ -95,6 +100,9 @@ def down(
     sshconfig.exclude()
     shutil.rmtree(sshconfig.our_folder(), ignore_errors=True)
     account_file().unlink(missing_ok=True)
+    for folder in (account_file().parent, sshconfig.ssh_folder()):
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # those that hold nothing else
     say("Everything that drc made on this machine is gone.")
     if answer["homes"]:
         fate = "deleted too" if purge else "kept; PURGE=homes deletes them"
@@ -104,10 +112,11 @@ def down(
 
 
 def person() -> str:
+    """Whose files are written and who is signed in: who runs this, not who is behind a sudo."""
     import os
     import pwd
 
-    return os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+    return pwd.getpwuid(os.getuid()).pw_name
 
 
 def as_root(verb: str, told: dict[str, Any]) -> dict[str, Any]:

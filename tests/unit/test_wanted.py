@@ -45,7 +45,13 @@ def work(**changes: Any) -> Work:
 
 def body(work: Work, host_cpus: int = 64) -> dict[str, Any]:
     return wanted.vessel_container(
-        NAMES, work, "sha256:abc", berth="drc-berth-1", host="gpu1", host_cpus=host_cpus
+        NAMES,
+        work,
+        "sha256:abc",
+        berth="drc-berth-1",
+        home="drc-home-20000",
+        host="gpu1",
+        host_cpus=host_cpus,
     )
 
 
