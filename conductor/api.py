@@ -63,6 +63,10 @@ class Api:
     def report(self, host_id: int, found: dict[str, Any]) -> None:
         self.client.call("POST", f"/v1/conduct/hosts/{host_id}/report", found)
 
+    def show_key(self, host_id: int, host_key: str) -> None:
+        path = f"/v1/conduct/hosts/{host_id}/key"
+        self.client.call("POST", path, {"ssh_host_key": host_key})
+
     def ill(self, host_id: int, reason: str) -> None:
         self.client.call("POST", f"/v1/conduct/hosts/{host_id}/ill", {"reason": clean(reason)})
 

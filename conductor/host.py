@@ -37,12 +37,18 @@ class Door:
     ssh_user: str
     ssh_address: str
     ssh_port: int
-    ssh_host_key: str
+    ssh_host_key: str | None
     docker_socket: str
     address: str
     ports_from: int
     simulate: str | None
+    probed: bool
     open: bool
+
+    @property
+    def pinned(self) -> bool:
+        """Whether its host key is known whole; before, nothing is sent to it."""
+        return bool(self.ssh_host_key) and not self.ssh_host_key.startswith("SHA256:")
 
 
 @dataclass(eq=False, slots=True)
@@ -77,13 +83,11 @@ class Host:
             return self.transport
 
     def _connect(self) -> StreamlocalTransport:
-        door, pinned = self.door, parse_public_key(self.door.ssh_host_key)
-        try:
-            sock = socket.create_connection((door.ssh_address, door.ssh_port), CONNECT_TIMEOUT)
-        except OSError as failed:
-            raise HostUnreachable(f"{door.name} does not answer: {failed}") from failed
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else bodies wait for an ACK
-        transport = StreamlocalTransport(sock)
+        door = self.door
+        if not door.pinned:
+            raise HostUnreachable(f"The host key of {door.name} is not trusted yet.")
+        pinned = parse_public_key(door.ssh_host_key or "")
+        transport = StreamlocalTransport(reach(door))
         transport.set_keepalive(KEEP_ALIVE)
         transport.get_security_options().key_types = [
             kind for kind in transport.get_security_options().key_types if _signs(pinned.kind, kind)
@@ -173,6 +177,35 @@ class Host:
     def close(self) -> None:
         if self.transport is not None:
             self.transport.close()
+
+
+def reach(door: Door) -> socket.socket:
+    """A TCP connection to the host's sshd. Raises HostUnreachable."""
+    try:
+        sock = socket.create_connection((door.ssh_address, door.ssh_port), CONNECT_TIMEOUT)
+    except socket.gaierror as failed:
+        raise HostUnreachable(
+            f"The name {door.ssh_address} does not resolve where the conductor runs."
+        ) from failed
+    except OSError as failed:
+        raise HostUnreachable(
+            f"{door.name} does not answer at {door.ssh_address}:{door.ssh_port}: {failed}"
+        ) from failed
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else bodies wait for an ACK
+    return sock
+
+
+def shown_key(door: Door) -> str:
+    """The public key that a host shows to anybody, before any login. Raises HostUnreachable."""
+    transport = paramiko.Transport(reach(door))
+    try:
+        transport.start_client(timeout=CONNECT_TIMEOUT)
+        key = transport.get_remote_server_key()
+        return f"{key.get_name()} {key.get_base64()}"
+    except (paramiko.SSHException, EOFError) as failed:
+        raise HostUnreachable(f"{door.name} does not speak SSH: {failed}") from failed
+    finally:
+        transport.close()
 
 
 def load_key(path: Path) -> paramiko.PKey:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from conductor import berths, care, watch
 from conductor.api import Api
-from conductor.host import Door, Host, load_key
+from conductor.host import Door, Host, load_key, shown_key
 from conductor.probe import probe
 from conductor.start import start
 from conductor.stop import stop
@@ -29,7 +29,8 @@ from drc import fleet
 from drc.auth import Signer
 from drc.config import NET_IMAGE, count, need
 from drc.db import Database
-from drc.errors import DrcError, EngineFailed, Refused, StaleAttempt, Unreachable
+from drc.errors import DrcError, EngineFailed, HostUnreachable, Refused, StaleAttempt, Unreachable
+from drc.sshkey import parse_public_key
 
 WORKERS = 48  # pieces of work at once; each mostly waits for a host
 LEASE = timedelta(seconds=30)
@@ -127,14 +128,30 @@ class Conductor:
             elif work.verb == "log":
                 care.fetch_log(work, host, self.api, self.names)
             else:
-                self.api.report(work.host_id, probe(host))
-                self.workers.submit(self._refill, host)
+                self._probe(work, host)
         except DrcError as failed:
             return failed
         except Exception as bug:  # a bug must not leave a vessel hanging without a word
             log.exception("%s %s", work.verb, work.vessel_id or work.host_id)
             return EngineFailed(f"A bug in the conductor: {bug!r}")
         return None
+
+    def _probe(self, work: Work, host: Host) -> None:
+        """Look at a host, once its key is trusted; until then only show the key."""
+        if not host.door.pinned:
+            shown = shown_key(host.door)
+            self.api.show_key(work.host_id, shown)
+            host = self.host(work.host_id)  # pinned now, if its fingerprint was named
+            if not host.door.ssh_host_key:
+                return
+            if not host.door.pinned:
+                raise HostUnreachable(
+                    f"{host.name} shows the host key {parse_public_key(shown).fingerprint}, "
+                    f"not {host.door.ssh_host_key}. Nothing was sent to it."
+                )
+        self.api.report(work.host_id, probe(host))
+        if host.door.open:
+            self.workers.submit(self._refill, host)
 
     def _finish(self, work: Work, failed: DrcError | None) -> None:
         """Take the row out, give it back for later, or tell the vessel's owner that it failed."""
@@ -201,7 +218,7 @@ class Conductor:
             try:
                 doors = [Door(**row) for row in fleet.read_host_doors(self.db)]
                 for door in doors:
-                    if door.open:
+                    if door.probed:  # a cordoned or ill one too: its vessels go on
                         host = self.host(door.id)
                         self.workers.submit(watch.look, self, host)
             except Exception:

@@ -253,8 +253,8 @@ def read_gpus(db: Database) -> list[Row]:
     return db.all("read_gpus")
 
 
-def read_hosts(db: Database) -> list[Row]:
-    return db.all("read_hosts")
+def read_hosts(db: Database, name: str | None = None) -> list[Row]:
+    return db.all("read_hosts", name=name)
 
 
 def read_capacity(db: Database) -> list[Row]:
@@ -263,6 +263,30 @@ def read_capacity(db: Database) -> list[Row]:
 
 def add_host(db: Database, **host: Any) -> int:
     return db.always("add_host", **host)["host_id"]
+
+
+def probe_host(db: Database, name: str) -> bool:
+    return bool(db.one("probe_host", name=name))
+
+
+def show_host_key(db: Database, id: int, host_key: str, fingerprint: str) -> Row | None:
+    return db.one("show_host_key", id=id, host_key=host_key, fingerprint=fingerprint)
+
+
+def trust_host(db: Database, name: str, ssh_host_key: str) -> bool:
+    return bool(db.one("trust_host", name=name, ssh_host_key=ssh_host_key))
+
+
+def commit_host(db: Database, name: str) -> bool:
+    return bool(db.one("commit_host", name=name))
+
+
+def cordon_host(db: Database, name: str, cordoned: bool) -> bool:
+    return bool(db.one("cordon_host", name=name, cordoned=cordoned))
+
+
+def forget_host(db: Database, name: str) -> bool:
+    return bool(db.one("forget_host", name=name))
 
 
 def report_host(db: Database, id: int, gpus: list[Row], **found: Any) -> bool:

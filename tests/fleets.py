@@ -31,6 +31,7 @@ def add_host(
         address="127.0.0.1",
         ports_from=22000,
         simulate=None,
+        committed=True,
     )
     report_gpus(db, id, name, gpus, cpus=cpus, memory_mib=memory_mib)
     return id

@@ -20,7 +20,7 @@ class Capacity:
     read_at: float = 0.0
 
     def check(self, wish: Wish) -> None:
-        """Raises NothingFits when no open host could hold the wish even if it were empty."""
+        """Raises NothingFits when no host could hold the wish even if it were empty."""
         if time.monotonic() - self.read_at > FRESH or why_never(self.rows, wish):
             self.rows = fleet.read_capacity(self.db)
             self.read_at = time.monotonic()
@@ -34,7 +34,7 @@ def why_never(rows: list[Row], wish: Wish) -> NothingFits | None:
     if wish.host:
         rows = [row for row in rows if row["host"] == wish.host]
         if not rows:
-            return NothingFits(f"There is no open host called {wish.host}.", hint="drc gpus")
+            return NothingFits(f"There is no host called {wish.host}.", hint="drc gpus")
     if not rows:
         return NothingFits("No host is ready yet.", hint="drc up  adds this machine as the first.")
     asked = " or ".join(wish.models) if wish.models else "GPU"

@@ -8,9 +8,10 @@ from drc.api.access import Calling, Here, Routes
 from drc.api.context import Context
 from drc.api.doorbell import EVENTS, WORK
 from drc.api.queue import serve_queue
-from drc.api.shapes import HostReport, LogReport, Proof, StepReport, Why
+from drc.api.shapes import HostKey, HostReport, LogReport, Proof, StepReport, Why
 from drc.auth import openssh_private, openssh_public, token_hash
 from drc.errors import NoSuchHost, NoSuchVessel, StaleAttempt
+from drc.sshkey import parse_public_key
 from drc.vessel import State
 
 routes = Routes("conduct")
@@ -105,6 +106,14 @@ def report(id: int, report: HostReport, here: Here) -> None:
     if not fleet.report_host(here.db, id, **report.model_dump()):
         raise NoSuchHost
     serve_queue(here)
+
+
+@routes.post("/conduct/hosts/{id}/key", "hosts:conduct", status_code=204)
+def shown_key(id: int, key: HostKey, here: Here) -> None:
+    """What an unpinned host shows; pinned at once if an operator had named its fingerprint."""
+    shown = parse_public_key(key.ssh_host_key)
+    if not fleet.show_host_key(here.db, id, shown.line, shown.fingerprint):
+        raise NoSuchHost
 
 
 @routes.post("/conduct/hosts/{id}/ill", "hosts:conduct", status_code=204)

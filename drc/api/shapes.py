@@ -78,11 +78,14 @@ class HostRequest(Strict):
     ssh_user: str = "root"
     ssh_address: str
     ssh_port: int = Field(22, ge=1, le=65535)
-    ssh_host_key: str = Field(description="the host's public key, pinned: ssh-ed25519 AAAA…")
+    ssh_host_key: str | None = Field(
+        None, description="pinned: ssh-ed25519 AAAA…, or its SHA256:…; none: it is shown first"
+    )
     docker_socket: str = "/var/run/docker.sock"
     address: str = Field("127.0.0.1", description="where its vessels' SSH ports are published")
     ports_from: int = Field(22000, ge=1024, le=60000)
     simulate: str | None = Field(None, description="a100:8,rtx3090:4 where there is no GPU")
+    committed: bool = Field(False, description="let it take vessels without a look at it first")
 
 
 class KeyRequest(Strict):
@@ -105,6 +108,10 @@ class HostReport(Strict):
     millicpus: int = Field(gt=0)
     memory_mib: int = Field(gt=0)
     gpus: list[FoundGpu]
+
+
+class HostKey(Strict):
+    ssh_host_key: str
 
 
 class StepReport(Strict):

@@ -6,7 +6,7 @@ from typing import Any
 import typer
 import typer.core
 
-from drc.cli import create, enter, fleet, keys, up, vessels
+from drc.cli import create, enter, fleet, hosts, keys, up, vessels
 
 
 class Boundary(typer.core.TyperGroup):
@@ -85,6 +85,7 @@ app.command()(vessels.stop)
 app.command()(vessels.logs)
 app.command()(vessels.events)
 app.command()(fleet.gpus)
+app.add_typer(hosts.app, name="host")
 app.add_typer(keys.app, name="key")
 app.command()(up.up)
 app.command()(up.down)

@@ -19,6 +19,10 @@ COLOURS = {
     "failed": "red",
     "buried": "bright_black",
     "free": "green",
+    "open": "green",
+    "cordoned": "yellow",
+    "uncommitted": "yellow",
+    "ill": "red",
 }
 
 

@@ -199,6 +199,7 @@ def ensure_host(client: Client, choices: Choices, host_key: str, changed: bool) 
             "address": "127.0.0.1",
             "ports_from": choices.ports_from,
             "simulate": choices.simulate,
+            "committed": True,
         },
     )
     deadline = time.monotonic() + HOST_TIMEOUT

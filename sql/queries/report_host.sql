@@ -1,4 +1,4 @@
--- What a conductor found a host to be. GPUs are only added: one that is gone is not forgotten.
+-- What a conductor found a host to be; it is well. GPUs are only added: one that is gone is not forgotten.
 -- Parameters: id int, docker_version text, cpus int, millicpus int, memory_mib int,
 --   gpus jsonb (uuid, index, name, model, memory_mib, simulated).
 -- Zero rows: no such host.
@@ -15,6 +15,10 @@ added AS (
   WHERE NOT EXISTS (SELECT FROM gpu g WHERE g.uuid = seen.uuid AND g.host_id = %(id)s::int)
   RETURNING model, memory_mib
 ),
+renumbered AS (
+  UPDATE gpu SET idx = seen.index FROM seen
+  WHERE gpu.uuid = seen.uuid AND gpu.host_id = %(id)s::int AND gpu.idx <> seen.index
+),
 c AS (
   INSERT INTO gpu_count (host_id, model, memory_mib, n_free)
   SELECT %(id)s::int, model, memory_mib, count(*) FROM added GROUP BY model, memory_mib
@@ -22,7 +26,7 @@ c AS (
   SET n_free = gpu_count.n_free + EXCLUDED.n_free
 )
 UPDATE host
-SET docker_version = %(docker_version)s::text, cpus = %(cpus)s::int, open = true, ill = NULL,
+SET docker_version = %(docker_version)s::text, cpus = %(cpus)s::int, probed = true, ill = NULL,
     n_gpus = n_gpus + (SELECT count(*) FROM added),
     millicpus_free = millicpus_free + %(millicpus)s::int - millicpus, millicpus = %(millicpus)s::int,
     memory_free_mib = memory_free_mib + %(memory_mib)s::int - memory_mib,

@@ -144,3 +144,19 @@ def test_sixteen_threads_race_and_everything_adds_up(db: Database) -> None:
     assert refused == []
     check_conservation(db)
     assert any(gpu["vessel"] for gpu in fleet.read_gpus(db))
+
+
+def test_a_host_whose_cards_are_numbered_anew_keeps_them(db: Database) -> None:
+    """A driver may number its cards differently after a boot; a new card may take an old number."""
+    add_owner(db)
+    id = add_host(db, "gpu1", {"a100": 2})
+    cards = [
+        {"uuid": f"GPU-gpu1-{card}", "index": index, "name": "A100", "model": "a100",
+         "memory_mib": 81920, "simulated": False}
+        for index, card in enumerate((1, 0, 9))
+    ]  # fmt: skip
+    fleet.report_host(
+        db, id, cards, docker_version="20.10", cpus=64, millicpus=60_800, memory_mib=486_400
+    )
+    assert [gpu["uuid"] for gpu in fleet.read_gpus(db)] == [card["uuid"] for card in cards]
+    check_conservation(db)

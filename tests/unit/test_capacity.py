@@ -55,7 +55,7 @@ def test_what_an_empty_fleet_could_hold_is_not_refused(changes: dict[str, Any]) 
 @pytest.mark.parametrize(
     ("changes", "sentence", "hint"),
     [
-        ({"host": "gpu9"}, "There is no open host called gpu9.", "drc gpus"),
+        ({"host": "gpu9"}, "There is no host called gpu9.", "drc gpus"),
         ({"host": "cpu1"}, "No host has a GPU.", "--gpus 0 asks for a vessel without one."),
         ({"models": ["h100"]}, "No host has any h100.", "There are: a100, rtx3090"),
         (

@@ -9,8 +9,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 from conductor.api import Api as Telling
+from conductor.host import Door
 from conductor.work import Work, work_of
 from drc import fleet
 from drc.auth import Signer
@@ -22,6 +24,24 @@ from tests.wire.served import Api
 LEASE = timedelta(seconds=30)
 STEPS = ("starting", "image_ready", "ssh_ready", "jupyter_ready", "running")
 LOG = "sshd: ready\njupyter: ready\n"
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 42 + "B"
+MACHINE: dict[str, Any] = {
+    "docker_version": "20.10.24",
+    "cpus": 64,
+    "millicpus": 60_800,
+    "memory_mib": 486_400,
+    "gpus": [
+        {
+            "uuid": f"GPU-gpu7-{index}",
+            "index": index,
+            "name": "NVIDIA H100 80GB HBM3",
+            "model": "h100",
+            "memory_mib": 81559,
+            "simulated": False,
+        }
+        for index in range(2)
+    ],
+}
 
 
 class StandIn:
@@ -32,6 +52,9 @@ class StandIn:
         self.tell = Telling(api.url, signer, self.name)
         self.until = STEPS[-1]
         """The last step that is taken; what comes after it never does."""
+        self.machine = MACHINE
+        self.ill = ""
+        """Why a host cannot be looked at."""
         self.done: list[tuple[str, str]] = []
         """Verb and vessel of all work that was finished."""
 
@@ -71,6 +94,22 @@ class StandIn:
             self.tell.log(work, LOG)
         elif work.verb == "keys":
             self.tell.secrets(work)
+        elif work.verb == "probe":
+            self.probe(work)
+
+    def probe(self, work: Work) -> None:
+        """As the real one: an unpinned host only shows its key, until its fingerprint fits."""
+        if self.ill:
+            self.tell.ill(work.host_id, self.ill)
+            return
+        if not self.door(work.host_id).pinned:
+            self.tell.show_key(work.host_id, HOST_KEY)
+            if not self.door(work.host_id).pinned:
+                return
+        self.tell.report(work.host_id, self.machine)
+
+    def door(self, host_id: int) -> Door:
+        return next(Door(**r) for r in fleet.read_host_doors(self.db) if r["id"] == host_id)
 
     def bring_up(self, work: Work) -> None:
         where = {"ssh_address": "127.0.0.1", "ssh_port": 22000 + work.id}

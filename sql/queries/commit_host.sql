@@ -1,0 +1,4 @@
+-- Let a host that was looked at take vessels.
+-- Parameters: name text. Zero rows: no such host, or it was not looked at.
+UPDATE host SET committed = true WHERE name = %(name)s::text AND probed
+RETURNING id

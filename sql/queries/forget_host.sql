@@ -1,0 +1,11 @@
+-- Take out a host that was never committed, with what was found on it.
+-- Parameters: name text. Zero rows: no such host, or it has been committed.
+WITH h AS (
+  SELECT id FROM host WHERE name = %(name)s::text AND NOT committed FOR UPDATE
+),
+o AS (DELETE FROM outbox USING h WHERE outbox.host_id = h.id),
+b AS (DELETE FROM berth USING h WHERE berth.host_id = h.id),
+c AS (DELETE FROM gpu_count USING h WHERE gpu_count.host_id = h.id),
+g AS (DELETE FROM gpu USING h WHERE gpu.host_id = h.id)
+DELETE FROM host USING h WHERE host.id = h.id
+RETURNING host.id
