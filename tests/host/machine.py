@@ -1,0 +1,340 @@
+"""A machine of the tests' own: a network namespace with a Docker Engine and an sshd in it.
+
+Nothing of it touches the system's engine, its firewall or its addresses. Its GPUs are fakes: the
+engine finds a program that looks like NVIDIA's hook, and sshd's sessions one like nvidia-smi.
+"""
+
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import docker
+import docker.errors
+import pytest
+import requests.exceptions
+
+from drc.config import DEFAULT_IMAGE, NET_IMAGE
+
+CACHE = Path(os.environ.get("DRC_TEST_CACHE", "/var/cache/drc-tests")) / "docker"
+SYSTEM_ENGINE = "unix:///var/run/docker.sock"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PATIENCE = 30.0
+
+CARDS = """\
+0, GPU-5a6f1d0c-0000-4000-8000-000000000000, NVIDIA A100-SXM4-80GB, 81920
+1, GPU-5a6f1d0c-0000-4000-8000-000000000001, NVIDIA A100-SXM4-80GB, 81920
+2, GPU-5a6f1d0c-0000-4000-8000-000000000002, NVIDIA GeForce RTX 3090, 24576
+3, GPU-5a6f1d0c-0000-4000-8000-000000000003, NVIDIA GeForce RTX 3090, 24576
+"""
+HOOK = "#!/bin/sh\ncat >/dev/null\nexit 0\n"
+NVIDIA_SMI = """\
+#!/bin/sh
+[ "$*" = "--query-gpu=index,uuid,name,memory.total --format=csv,noheader,nounits" ] || exit 2
+cat {folder}/cards
+exit $(cat {folder}/status)
+"""
+SSHD = """\
+Port 22
+ListenAddress {address}
+HostKey {folder}/host_ed25519
+PidFile none
+AuthorizedKeysFile {folder}/authorized_keys
+StrictModes no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+UsePAM no
+AllowStreamLocalForwarding yes
+PermitRootLogin prohibit-password
+LogLevel VERBOSE
+SetEnv PATH={path}
+"""
+
+
+T = TypeVar("T")
+_never = threading.Event()
+
+
+def until(what: str, condition: Callable[[], T], seconds: float = PATIENCE) -> T:
+    """What `condition` gives once that is true; fails when it has not become so in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what}: not within {seconds:.0f} s")
+        _never.wait(0.02)
+
+
+def run(*command: str | Path, **more: Any) -> str:
+    """What a program said; fails with its complaint when it fails."""
+    done = subprocess.run(command, text=True, capture_output=True, stdin=subprocess.DEVNULL, **more)
+    assert done.returncode == 0, f"{' '.join(map(str, command))}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def make_key(path: Path) -> str:
+    """A new SSH key. Returns the public one, without a comment."""
+    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "drc tests", "-f", path)
+    return " ".join(path.with_suffix(".pub").read_text().split()[:2])
+
+
+def descendants(pid: int) -> list[int]:
+    found: list[int] = []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            found += [int(child), *descendants(int(child))]
+    return found
+
+
+class Machine:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.namespace = f"drc-test-{os.getpid()}"
+        block = os.getpid() % 2**15 * 4  # a /30 of 198.18.0.0/15, which is set aside for tests
+        self.outside, self.address = (
+            f"198.{18 + (block + n >> 16)}.{block + n >> 8 & 255}.{block + n & 255}" for n in (1, 2)
+        )
+        self.socket = folder / "docker.sock"
+        self.programs = folder / "programs"
+        self.hooks = folder / "hooks"
+        self.log = folder / "log"
+        self.containerd: subprocess.Popen[bytes] | None = None
+        self.dockerd: subprocess.Popen[bytes] | None = None
+        self.sshd: subprocess.Popen[bytes] | None = None
+        self.client: Any = None
+
+    # The network ------------------------------------------------------------------------------
+
+    def inside(self, *command: str | Path) -> list[str | Path]:
+        """The command line of a program that runs in this machine's network."""
+        return ["nsenter", f"--net=/run/netns/{self.namespace}", *command]
+
+    def make_network(self) -> None:
+        one, other = f"dt{os.getpid()}", f"du{os.getpid()}"
+        run("ip", "netns", "add", self.namespace)
+        run("ip", "-n", self.namespace, "link", "set", "lo", "up")
+        run("ip", "link", "add", one, "type", "veth", "peer", "name", other,
+            "netns", self.namespace)  # fmt: skip
+        run("ip", "addr", "add", f"{self.outside}/30", "dev", one)
+        run("ip", "link", "set", one, "up")
+        run("ip", "-n", self.namespace, "addr", "add", f"{self.address}/30", "dev", other)
+        run("ip", "-n", self.namespace, "link", "set", other, "up")
+
+    def add_address(self, address: str) -> None:
+        """One more address of this machine, which it does not count among its own."""
+        run("ip", "-n", self.namespace, "addr", "add", f"{address}/32", "dev", "lo")
+
+    @contextlib.contextmanager
+    def listening(self, port: int, address: str = "0.0.0.0") -> Iterator[None]:
+        """Something that accepts connections in this machine's network."""
+        code = f"import socket; s = socket.create_server(({address!r}, {port}), backlog=100)\n"
+        code += "print('up', flush=True)\nwhile True: s.accept()[0].sendall(b'hello\\n')"
+        server = subprocess.Popen(
+            self.inside("/usr/bin/python3", "-c", code), stdout=subprocess.PIPE
+        )
+        assert server.stdout is not None
+        try:
+            assert server.stdout.readline() == b"up\n"
+            yield
+        finally:
+            server.kill()
+            server.wait()
+            server.stdout.close()
+
+    # The engine -------------------------------------------------------------------------------
+
+    def start_containerd(self) -> None:
+        """Of its own: dockerd would use the system's where there is one."""
+        address = self.folder / "containerd.sock"
+        config = self.folder / "containerd.toml"
+        config.write_text(
+            f'version = 2\nroot = "{self.folder}/containerd"\nstate = "{self.folder}/shims"\n'
+            'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
+            f'[grpc]\n  address = "{address}"\n'
+        )
+        with self.log.open("ab") as log:
+            self.containerd = subprocess.Popen(
+                ["containerd", "--config", config], stdout=log, stderr=log
+            )
+        until("containerd", address.exists)
+
+    def start_engine(self, *, gpus: bool = True) -> None:
+        """`gpus`: whether the host has the NVIDIA toolkit."""
+        hook = self.hooks / "nvidia-container-runtime-hook"
+        self.hooks.mkdir(exist_ok=True)
+        hook.write_text(HOOK)
+        hook.chmod(0o755)
+        (self.folder / "dockerd.pid").unlink(missing_ok=True)
+        command = self.inside(
+            "dockerd", "--containerd", self.folder / "containerd.sock",
+            "--data-root", CACHE, "--exec-root", self.folder / "exec",
+            "--pidfile", self.folder / "dockerd.pid", "--host", f"unix://{self.socket}",
+            "--config-file", self.folder / "no-daemon.json",
+            "--bridge", "none", "--default-address-pool", "base=172.29.0.0/16,size=24",
+        )  # fmt: skip
+        (self.folder / "no-daemon.json").write_text("{}")
+        env = {**os.environ, "PATH": f"{self.hooks}:{PATH}" if gpus else PATH}
+        with self.log.open("ab") as log:
+            self.dockerd = subprocess.Popen(command, stdout=log, stderr=log, env=env)
+        self.client = docker.APIClient(base_url=f"unix://{self.socket}", version="1.41", timeout=60)
+        until("dockerd", self.answers)
+
+    def answers(self) -> bool:
+        assert self.dockerd is not None
+        assert self.dockerd.poll() is None, self.log.read_text()[-2000:]
+        with socket.socket(socket.AF_UNIX) as probe:
+            # by hand, for the SDK leaves sockets open when the engine is not up yet
+            probe.settimeout(5)
+            try:
+                probe.connect(str(self.socket))
+                probe.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+                return b" 200 " in probe.recv(64)
+            except OSError:
+                return False
+
+    def end_engine(self, how: int = signal.SIGTERM) -> None:
+        assert self.dockerd is not None
+        with contextlib.suppress(Exception):
+            self.client.close()
+        proxies = descendants(self.dockerd.pid)
+        self.dockerd.send_signal(how)
+        self.dockerd.wait(60)
+        for pid in proxies:  # docker-proxy, which an engine that was killed leaves behind
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def shims(self) -> list[int]:
+        """What holds containers that an engine forgot when it was killed."""
+        ours = f"-address\0{self.folder}/containerd.sock".encode()
+        found: list[int] = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if ours in (process / "cmdline").read_bytes():
+                    found.append(int(process.name))
+        return found
+
+    def clear(self) -> None:
+        """Take away all but the images."""
+        for container in self.client.containers(all=True):
+            with contextlib.suppress(docker.errors.NotFound):
+                self.client.remove_container(container["Id"], force=True, v=True)
+        for volume in self.client.volumes()["Volumes"] or []:
+            self.client.remove_volume(volume["Name"], force=True)
+        self.client.prune_networks()
+
+    def load_images(self) -> None:
+        """Ours, from the system's engine, where they differ."""
+        system = docker.APIClient(base_url=SYSTEM_ENGINE, version="1.41", timeout=60)
+        try:
+            wanted = {name: system.inspect_image(name)["Id"] for name in (NET_IMAGE, DEFAULT_IMAGE)}
+        except (requests.exceptions.RequestException, docker.errors.DockerException) as failed:
+            pytest.fail(f"The system's engine has not the images; run `make images`. ({failed})")
+        finally:
+            system.close()
+        for name, id in wanted.items():
+            try:
+                there = self.client.inspect_image(name)["Id"]
+            except docker.errors.ImageNotFound:
+                there = ""
+            if there != id:
+                run("sh", "-c", f"docker -H {SYSTEM_ENGINE} save {name} "
+                    f"| docker -H unix://{self.socket} load -q")  # fmt: skip
+        self.client.prune_images({"dangling": True})
+
+    # sshd and the GPUs ------------------------------------------------------------------------
+
+    def start_sshd(self) -> None:
+        with self.log.open("ab") as log:
+            self.sshd = subprocess.Popen(
+                self.inside("/usr/sbin/sshd", "-D", "-e", "-f", self.folder / "sshd_config"),
+                stdout=log,
+                stderr=log,
+            )
+        until("sshd", self.greets)
+
+    def greets(self) -> bool:
+        try:
+            with socket.create_connection((self.address, 22), 1) as connection:
+                return connection.recv(4) == b"SSH-"
+        except OSError:
+            return False
+
+    def end_sshd(self) -> None:
+        """With every connection it holds."""
+        assert self.sshd is not None
+        sessions = descendants(self.sshd.pid)
+        for pid in (self.sshd.pid, *sessions):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.sshd.wait()
+
+    def configure_sshd(self) -> None:
+        self.host_key = make_key(self.folder / "host_ed25519")
+        ours = make_key(self.folder / "conductor_ed25519")
+        (self.folder / "authorized_keys").write_text(f"restrict,port-forwarding {ours}\n")
+        (self.folder / "sshd_config").write_text(
+            SSHD.format(address=self.address, folder=self.folder, path=f"{self.programs}:{PATH}")
+        )
+
+    def set_cards(self, cards: str | None = CARDS, status: int = 0) -> None:
+        """What nvidia-smi prints and how it ends; None: there is no such program."""
+        self.programs.mkdir(exist_ok=True)
+        program = self.programs / "nvidia-smi"
+        program.unlink(missing_ok=True)
+        if cards is not None:
+            (self.programs / "cards").write_text(cards)
+            (self.programs / "status").write_text(str(status))
+            program.write_text(NVIDIA_SMI.format(folder=self.programs))
+            program.chmod(0o755)
+
+    # All of it --------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self.set_cards()
+        self.configure_sshd()
+        self.make_network()
+        self.start_sshd()
+        self.start_containerd()
+        self.start_engine()
+        self.clear()
+        self.load_images()
+
+    def end(self) -> None:
+        if self.dockerd is not None and self.dockerd.poll() is None:
+            self.clear()
+            self.end_engine()
+        if self.containerd is not None:
+            self.containerd.terminate()
+            self.containerd.wait(30)
+        for pid in self.shims():
+            for each in (*descendants(pid), pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(each, signal.SIGKILL)
+        subprocess.run(["umount", CACHE], capture_output=True)  # an engine that was killed left it
+        if self.sshd is not None and self.sshd.poll() is None:
+            self.end_sshd()
+        subprocess.run(["ip", "netns", "del", self.namespace], capture_output=True)
+
+
+@contextlib.contextmanager
+def machine_of_our_own(folder: Path) -> Iterator[Machine]:
+    if os.geteuid() != 0:
+        pytest.fail("These tests need root: they start a Docker Engine. Run them with sudo.")
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE.parent / "docker.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one engine at a time has this data-root
+        machine = Machine(folder)
+        try:
+            machine.start()
+            yield machine
+        finally:
+            machine.end()
