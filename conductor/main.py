@@ -150,6 +150,7 @@ class Conductor:
                     f"not {host.door.ssh_host_key}. Nothing was sent to it."
                 )
         self.api.report(work.host_id, probe(host))
+        host = self.host(work.host_id)
         if host.door.open:
             self.workers.submit(self._refill, host)
 

@@ -23,7 +23,7 @@ def door(machine: Machine) -> Door:
     return Door(
         id=1, name="gpu1", ssh_user="root", ssh_address=machine.address, ssh_port=22,
         ssh_host_key=machine.host_key, docker_socket=str(machine.socket),
-        address=machine.address, ports_from=22000, simulate=None, open=True,
+        address=machine.address, ports_from=22000, simulate=None, probed=True, open=True,
     )  # fmt: skip
 
 
@@ -89,6 +89,53 @@ def test_an_ill_host_says_so_and_is_well_again_after_another_look(
         machine.set_cards(CARDS)
         world.add_host(ada)
     until("it is well", lambda: not world.host()["ill"])
+
+
+def test_a_host_that_is_not_trusted_yet_only_shows_its_key(
+    world: World, machine: Machine, ada: Person
+):
+    said = machine.log.stat().st_size
+    world.add_host(ada, name="gpu2", ssh_host_key=None, committed=False)
+    until("it shows its key", lambda: world.host("gpu2")["shown_host_key"])
+    assert world.host("gpu2")["shown_host_key"] == parse_public_key(machine.host_key).line
+    until("the look is over", lambda: not world.sql("SELECT id FROM outbox WHERE verb = 'probe'"))
+    assert not world.host("gpu2")["probed"]
+    assert "publickey" not in machine.log.read_text()[said:]
+    ada.call("DELETE", "/v1/hosts/gpu2")
+
+
+def test_a_fingerprint_that_was_named_is_compared_before_anything_is_sent(
+    world: World, machine: Machine, ada: Person, tmp_path
+):
+    said = machine.log.stat().st_size
+    other = parse_public_key(make_key(tmp_path / "other")).fingerprint
+    world.add_host(ada, name="gpu2", ssh_host_key=other, committed=False)
+    until("it is ill", lambda: world.host("gpu2")["ill"])
+    shown = parse_public_key(machine.host_key).fingerprint
+    assert world.host("gpu2")["ill"] == (
+        f"gpu2 shows the host key {shown}, not {other}. Nothing was sent to it."
+    )
+    assert "publickey" not in machine.log.read_text()[said:]
+    ada.call("DELETE", "/v1/hosts/gpu2")
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ({"ssh_address": "no-such-host.invalid"}, "does not resolve where the conductor runs"),
+        ({"ssh_port": 1}, "gpu2 does not answer at"),
+        ({"docker_socket": "/run/none.sock"}, "Docker on gpu2 does not answer"),
+        ({"ssh_user": "nobody"}, "gpu2 refused us"),
+        ({}, "one with a GPU of the same UUID, is there already"),
+    ],
+)
+def test_a_host_that_cannot_be_taken_says_why(
+    world: World, ada: Person, where: dict[str, object], expected: str
+):
+    world.add_host(ada, name="gpu2", committed=False, **where)
+    until("it is ill", lambda: world.host("gpu2")["ill"])
+    assert expected in world.host("gpu2")["ill"]
+    ada.call("DELETE", "/v1/hosts/gpu2")
 
 
 def test_another_host_key_than_the_pinned_one_ends_it_before_anything_is_sent(

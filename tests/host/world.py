@@ -256,12 +256,12 @@ class World:
             "docker_socket": str(machine.socket),
             "address": machine.address,
             "ports_from": self.ports_from,
+            "committed": True,
             **changes,
         })  # fmt: skip
 
     def host(self, name: str = "gpu1") -> dict[str, Any]:
-        hosts = self.person("ada").call("GET", "/v1/hosts")
-        return next(host for host in hosts if host["name"] == name)
+        return self.person("ada").call("GET", f"/v1/hosts/{name}")
 
     def gpus(self) -> list[dict[str, Any]]:
         return self.person("ada").call("GET", "/v1/gpus")
