@@ -51,13 +51,16 @@ test-fast: dev ## the tests that need no Docker
 	@echo "make test-fast leaves out tests/host and tests/acceptance" >&2
 	@$(RUN)python -m pytest tests/unit tests/database tests/wire
 
-bench: bench-cli bench-start ## all benches; each ends with a line of JSON
+bench: bench-cli bench-start bench-reserve ## all benches; each ends with a line of JSON
 
 bench-start: dev ## from the request to ssh and Jupyter, beside docker run (needs make up)
 	@$(RUN)python -m bench.start
 
 bench-cli: dev ## drc --help and drc list, beside what they import (needs make up)
 	@$(RUN)python -m bench.cli
+
+bench-reserve: dev ## the reservation, beside the same design with nothing else in it
+	@$(RUN)python -m bench.reserve
 
 lock: ## uv.lock anew
 	@$(UV) lock -q

@@ -30,12 +30,12 @@ def finish(bench: str, figures: Mapping[str, Any], targets: Targets) -> None:
     met = True
     print()
     for name, value in figures.items():
-        limit = targets.get(name, {}).get("max")
         verdict = ""
-        if limit is not None:
-            kept = value <= limit
+        for bound, limit in targets.get(name, {}).items():  # nan keeps no promise
+            kept = value <= limit if bound == "max" else value >= limit
             met = met and kept
-            verdict = f"   at most {limit:g}: {'met' if kept else 'MISSED'}"
+            words = "at most" if bound == "max" else "at least"
+            verdict = f"   {words} {limit:g}: {'met' if kept else 'MISSED'}"
         if not isinstance(value, Mapping):
             print(f"  {name:<24}{value:>10.3f}{verdict}")
     print()

@@ -21,20 +21,28 @@ with_gpus AS MATERIALIZED (
   SELECT pick.*
   FROM gpu_model m
   CROSS JOIN LATERAL (
-    SELECT h.id AS host_id, c.model, c.memory_mib AS gpu_mib, c.n_free,
-           coalesce(%(millicpus)s::int, h.millicpus_per_gpu * %(gpus)s::int) AS millicpus,
-           coalesce(%(memory_mib)s::int, h.memory_per_gpu_mib * %(gpus)s::int) AS memory_mib
-    FROM gpu_count c JOIN host h ON h.id = c.host_id
+    -- the host in a subquery that locks: the planner can only walk gpu_count in best-fit order and
+    -- look at each host as it comes, and so stops at the first that fits
+    SELECT c.host_id, c.model, c.memory_mib AS gpu_mib, c.n_free, h.millicpus, h.memory_mib
+    FROM gpu_count c
+    CROSS JOIN LATERAL (
+      SELECT coalesce(%(millicpus)s::int, h.millicpus_per_gpu * %(gpus)s::int) AS millicpus,
+             coalesce(%(memory_mib)s::int, h.memory_per_gpu_mib * %(gpus)s::int) AS memory_mib
+      FROM host h
+      WHERE h.id = c.host_id
+        AND h.open
+        AND h.millicpus_free >= coalesce(%(millicpus)s::int, h.millicpus_per_gpu * %(gpus)s::int)
+        AND h.memory_free_mib
+            >= coalesce(%(memory_mib)s::int, h.memory_per_gpu_mib * %(gpus)s::int)
+        AND (%(host)s::text IS NULL OR h.name = %(host)s::text)
+      FOR NO KEY UPDATE OF h SKIP LOCKED
+    ) h
     WHERE c.model = m.model
       AND c.memory_mib >= %(gpu_memory_mib)s::int
       AND c.n_free >= %(gpus)s::int
-      AND h.open
-      AND h.millicpus_free >= coalesce(%(millicpus)s::int, h.millicpus_per_gpu * %(gpus)s::int)
-      AND h.memory_free_mib >= coalesce(%(memory_mib)s::int, h.memory_per_gpu_mib * %(gpus)s::int)
-      AND (%(host)s::text IS NULL OR h.name = %(host)s::text)
     ORDER BY c.memory_mib, c.n_free, c.host_id
     LIMIT 1
-    FOR NO KEY UPDATE OF c, h SKIP LOCKED
+    FOR NO KEY UPDATE OF c SKIP LOCKED
   ) pick
   WHERE %(gpus)s::int > 0 AND (%(models)s::text[] IS NULL OR m.model = ANY (%(models)s::text[]))
   ORDER BY pick.gpu_mib, pick.n_free, pick.host_id
@@ -42,16 +50,21 @@ with_gpus AS MATERIALIZED (
 ),
 without_gpus AS MATERIALIZED (
   SELECT h.id AS host_id, NULL::text AS model, NULL::int AS gpu_mib, 0::smallint AS n_free,
-         d.millicpus, d.memory_mib
-  FROM host h, cpu_default d
-  WHERE %(gpus)s::int = 0
-    AND h.open
-    AND h.millicpus_free >= d.millicpus
-    AND h.memory_free_mib >= d.memory_mib
-    AND (%(host)s::text IS NULL OR h.name = %(host)s::text)
-  ORDER BY h.n_gpus, h.millicpus_free, h.id
+         h.millicpus, h.memory_mib
+  FROM host o
+  CROSS JOIN LATERAL (
+    SELECT h.id, d.millicpus, d.memory_mib
+    FROM host h, cpu_default d
+    WHERE h.id = o.id
+      AND h.open
+      AND h.millicpus_free >= d.millicpus
+      AND h.memory_free_mib >= d.memory_mib
+      AND (%(host)s::text IS NULL OR h.name = %(host)s::text)
+    FOR NO KEY UPDATE OF h SKIP LOCKED
+  ) h
+  WHERE %(gpus)s::int = 0 AND o.open
+  ORDER BY o.n_gpus, o.id
   LIMIT 1
-  FOR NO KEY UPDATE OF h SKIP LOCKED
 ),
 candidate AS MATERIALIZED (
   SELECT * FROM with_gpus UNION ALL SELECT * FROM without_gpus
@@ -77,14 +90,26 @@ contended AS MATERIALIZED (
       WHERE h.open AND h.millicpus_free >= d.millicpus AND h.memory_free_mib >= d.memory_mib
         AND (%(host)s::text IS NULL OR h.name = %(host)s::text))
     ELSE EXISTS (
-      SELECT FROM gpu_count c JOIN host h ON h.id = c.host_id
-      WHERE (%(models)s::text[] IS NULL OR c.model = ANY (%(models)s::text[]))
-        AND c.memory_mib >= %(gpu_memory_mib)s::int
-        AND c.n_free >= %(gpus)s::int
-        AND h.open
-        AND h.millicpus_free >= coalesce(%(millicpus)s::int, h.millicpus_per_gpu * %(gpus)s::int)
-        AND h.memory_free_mib >= coalesce(%(memory_mib)s::int, h.memory_per_gpu_mib * %(gpus)s::int)
-        AND (%(host)s::text IS NULL OR h.name = %(host)s::text))
+      SELECT FROM gpu_model m
+      CROSS JOIN LATERAL (
+        SELECT FROM gpu_count c
+        CROSS JOIN LATERAL (
+          SELECT FROM host h
+          WHERE h.id = c.host_id
+            AND h.open
+            AND h.millicpus_free
+                >= coalesce(%(millicpus)s::int, h.millicpus_per_gpu * %(gpus)s::int)
+            AND h.memory_free_mib
+                >= coalesce(%(memory_mib)s::int, h.memory_per_gpu_mib * %(gpus)s::int)
+            AND (%(host)s::text IS NULL OR h.name = %(host)s::text)
+          LIMIT 1
+        ) h
+        WHERE c.model = m.model
+          AND c.memory_mib >= %(gpu_memory_mib)s::int
+          AND c.n_free >= %(gpus)s::int
+        LIMIT 1
+      ) fits
+      WHERE %(models)s::text[] IS NULL OR m.model = ANY (%(models)s::text[]))
     END AS yes
 ),
 v AS (

@@ -3,8 +3,11 @@
 import random
 import threading
 
+import psycopg
 import pytest
 
+from bench.plan import generic_plan, pages
+from bench.reserve import LOAD, VALUES
 from drc import fleet
 from drc.db import Database
 from drc.errors import NameTaken
@@ -144,6 +147,19 @@ def test_sixteen_threads_race_and_everything_adds_up(db: Database) -> None:
     assert refused == []
     check_conservation(db)
     assert any(gpu["vessel"] for gpu in fleet.read_gpus(db))
+
+
+def test_the_search_reads_few_pages_of_a_large_fleet(database_url: str) -> None:
+    """Prepared, as it is run: it walks the fleet in best-fit order and stops at the first fit."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(LOAD.format(hosts=2000, busy=0.85).encode())
+        connection.execute("VACUUM ANALYZE")
+        values = {**VALUES, "id": "gen_random_uuid()", "name": "'v'", "gpus": "1"}
+        plan = generic_plan(connection, "reserve_vessel", {**values, "models": "ARRAY['m1']"})
+        assert 0 < pages(plan, "with_gpus") <= 50
+        values |= {"gpus": "0", "name": "'w'", "models": "NULL"}
+        plan = generic_plan(connection, "reserve_vessel", values)
+        assert 0 < pages(plan, "without_gpus") <= 50
 
 
 def test_a_host_whose_cards_are_numbered_anew_keeps_them(db: Database) -> None:
