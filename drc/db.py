@@ -5,6 +5,7 @@ the schema under sql/migrations, applied in order, forward only, each once.
 """
 
 import hashlib
+import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -53,13 +54,21 @@ def translated() -> Generator[None]:
         meaning = CONSTRAINTS.get(failed.diag.constraint_name or "")
         if meaning is None:
             raise
-        raise meaning() from failed
+        raise meaning(words(failed)) from failed
     except psycopg.DataError as failed:  # a NUL byte, or a number that is too large
         first_line = str(failed).partition("\n")[0]
         raise BadInput(f"A value cannot be stored: {first_line}.") from failed
     except (psycopg.OperationalError, PoolTimeout) as failed:
         first_line = str(failed).partition("\n")[0]
         raise DatabaseUnreachable(f"The database does not answer: {first_line}") from failed
+
+
+def words(failed: psycopg.errors.IntegrityError) -> str:
+    """What a violation says that its meaning alone does not; empty where that is enough."""
+    if failed.diag.constraint_name != "a_gpu_is_on_one_host":
+        return ""
+    found = re.search(r"\(uuid\)=\((.*?)\)", failed.diag.message_detail or "")
+    return f"The GPU {found[1]} is in another host already." if found else ""
 
 
 class Database:

@@ -75,8 +75,8 @@ def describe(host: dict[str, Any]) -> None:
         ("state", colour(state(host))),
         ("why", host["ill"]),
         ("docker", host["docker_version"]),
-        ("cpus", f"{host['cpus']}, of which {host['millicpus'] / 1000:g} for vessels"),
-        ("memory", f"{show_memory(host['memory_mib'])} for vessels"),
+        ("cpus", f"{host['cpus']}, {host['millicpus'] / 1000:g} promised to vessels at most"),
+        ("memory", f"{show_memory(host['memory_mib'])} promised at most"),
         ("vessels", str(host["vessels"])),
         ("seen", f"{ago(host['seen_at'])} ago" if host["seen_at"] else None),
     ]

@@ -126,7 +126,7 @@ def test_a_fingerprint_that_was_named_is_compared_before_anything_is_sent(
         ({"ssh_port": 1}, "gpu2 does not answer at"),
         ({"docker_socket": "/run/none.sock"}, "Docker on gpu2 does not answer"),
         ({"ssh_user": "nobody"}, "gpu2 refused us"),
-        ({}, "one with a GPU of the same UUID, is there already"),
+        ({}, "The GPU GPU-5a6f1d0c-0000-4000-8000-000000000000 is in another host already"),
     ],
 )
 def test_a_host_that_cannot_be_taken_says_why(
