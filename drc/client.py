@@ -66,7 +66,7 @@ class Client:
         while True:
             try:
                 for reached, event in self._stream({**params, "after": place}):
-                    place, broken_at = reached, None
+                    place, heard, broken_at = reached, True, None
                     if event is not None:
                         yield event
                 if not follow:
