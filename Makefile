@@ -51,7 +51,7 @@ test-fast: dev ## the tests that need no Docker
 	@echo "make test-fast leaves out tests/host and tests/acceptance" >&2
 	@$(RUN)python -m pytest tests/unit tests/database tests/wire
 
-bench: bench-cli bench-start bench-reserve ## all benches; each ends with a line of JSON
+bench: bench-cli bench-start bench-reserve bench-wake bench-memory ## all benches; each ends with a line of JSON
 
 bench-start: dev ## from the request to ssh and Jupyter, beside docker run (needs make up)
 	@$(RUN)python -m bench.start
@@ -61,6 +61,12 @@ bench-cli: dev ## drc --help and drc list, beside what they import (needs make u
 
 bench-reserve: dev ## the reservation, beside the same design with nothing else in it
 	@$(RUN)python -m bench.reserve
+
+bench-wake: dev ## from a freed GPU to the next vessel, with thousands waiting
+	@$(RUN)python -m bench.wake
+
+bench-memory: dev ## what API, conductor and Postgres hold in memory
+	@$(RUN)python -m bench.memory
 
 lock: ## uv.lock anew
 	@$(UV) lock -q

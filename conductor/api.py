@@ -70,5 +70,8 @@ class Api:
     def ill(self, host_id: int, reason: str) -> None:
         self.client.call("POST", f"/v1/conduct/hosts/{host_id}/ill", {"reason": clean(reason)})
 
+    def gone(self, host_id: int) -> None:
+        self.client.call("POST", f"/v1/conduct/hosts/{host_id}/gone")
+
     def silent(self, host_id: int) -> int:
         return self.client.call("POST", f"/v1/conduct/hosts/{host_id}/silent")["lost"]

@@ -30,12 +30,12 @@ def port_of(host: Host, number: int) -> int:
 
 def make(host: Host, db: Database, names: Names, image: str, vessel_id: str | None) -> int:
     """A new berth, for a vessel or to wait. Returns its number. Raises EngineFailed."""
-    _ensure_network(host, names)
     for _ in range(PORTS_TRIED):
         number = fleet.add_berth(db, host.door.id, vessel_id, sorted(host.ports_taken))
         if number is None:
-            continue  # lost a race for the number
+            continue  # lost a race for the number, or the host is leaving
         try:
+            _ensure_network(host, names)  # after the row: whoever takes it away waits for that
             start(host, names, image, number)
         except PortTaken:
             host.ports_taken.add(number)

@@ -1,5 +1,6 @@
 """A host as the conductor sees it: one kept SSH connection, and the engine behind it."""
 
+import contextlib
 import logging
 import shlex
 import socket
@@ -18,11 +19,13 @@ import requests
 import requests.exceptions
 
 from conductor.streamlocal import StreamlocalAdapter, StreamlocalTransport
-from drc.errors import EngineFailed, HostUnreachable
+from drc.errors import EngineFailed, HostKeyChanged, HostUnreachable
 from drc.sshkey import fingerprint, parse_public_key
 
 CONNECT_TIMEOUT = 5.0  # seconds; a host of one's own network answers in milliseconds
-KEEP_ALIVE = 15  # seconds between two keep-alives; three unanswered ones end the connection
+ENGINE_TIMEOUT = 60  # seconds for one answer; a loaded engine may take tens of them
+KEEP_ALIVE = 15  # seconds of quiet after which something is sent
+UNANSWERED = 45  # seconds for what we sent to be acknowledged; then the connection is given up
 OLDEST_API = "1.41"  # Docker 20.10
 
 log = logging.getLogger("conductor.host")
@@ -96,11 +99,14 @@ class Host:
             transport.start_client(timeout=CONNECT_TIMEOUT)
             shown = transport.get_remote_server_key().asbytes()
             if shown != pinned.blob:
-                raise HostUnreachable(
+                changed = HostKeyChanged(
                     f"{door.name} shows another host key, {fingerprint(shown)}, than the pinned "
                     f"{pinned.fingerprint}. Nothing is sent to it.",
-                    hint="If the host was set up anew, add it again with its new key.",
+                    hint=f"If it was set up anew: drc host trust {door.name}",
                 )
+                key = transport.get_remote_server_key()
+                changed.shown = f"{key.get_name()} {key.get_base64()}"
+                raise changed
             transport.auth_publickey(door.ssh_user, self.key)
         except (paramiko.SSHException, OSError, EOFError) as failed:
             transport.close()
@@ -123,15 +129,19 @@ class Host:
             return self.client
 
     def run(self, command: str, timeout: float = 10.0) -> tuple[int, str]:
-        """A shell command on the host: exit status and standard output, at most 1 MiB."""
+        """A shell command on the host: exit status and standard output, at most 1 MiB.
+
+        -1 is the status of one that does not end within `timeout` seconds.
+        """
         try:
             channel = self.connection().open_session(timeout=CONNECT_TIMEOUT)
             channel.settimeout(timeout)
             channel.exec_command(command)
-            said = b""
-            while len(said) < 2**20 and (chunk := channel.recv(65536)):
-                said += chunk
-            status = channel.recv_exit_status() if channel.status_event.wait(timeout) else -1
+            said, status = b"", -1
+            with contextlib.suppress(TimeoutError):
+                while len(said) < 2**20 and (chunk := channel.recv(65536)):
+                    said += chunk
+                status = channel.recv_exit_status() if channel.status_event.wait(timeout) else -1
             channel.close()
         except (paramiko.SSHException, OSError, EOFError) as failed:
             raise HostUnreachable(f"{self.name}: {shlex.split(command)[0]}: {failed}") from failed
@@ -170,9 +180,14 @@ class Host:
 
     def dial(self, address: str, port: int) -> paramiko.Channel:
         """A TCP connection that the host makes. Raises HostUnreachable, ChannelException."""
-        return self.connection().open_channel(
-            "direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=CONNECT_TIMEOUT
-        )
+        try:
+            return self.connection().open_channel(
+                "direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=CONNECT_TIMEOUT
+            )
+        except paramiko.ChannelException:
+            raise
+        except (paramiko.SSHException, OSError, EOFError) as failed:
+            raise HostUnreachable(f"{self.name}: connecting to {port}: {failed}") from failed
 
     def close(self) -> None:
         if self.transport is not None:
@@ -192,6 +207,7 @@ def reach(door: Door) -> socket.socket:
             f"{door.name} does not answer at {door.ssh_address}:{door.ssh_port}: {failed}"
         ) from failed
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else bodies wait for an ACK
+    # else a connection that a firewall on the way forgot hangs for a quarter of an hour
     return sock
 
 
@@ -232,7 +248,7 @@ def _engine(transport: StreamlocalTransport, socket_path: str) -> docker.APIClie
             f"The Docker Engine is too old (API {offered}).",
             hint="Docker 20.10 or newer is needed.",
         )
-    client = docker.APIClient(base_url="http://localhost:2375", version=version, timeout=60)
+    client = docker.APIClient("http://localhost:2375", version, timeout=ENGINE_TIMEOUT)
     client.trust_env = False
     client.base_url = "http+docker://ssh"  # the SDK then finds an exec's socket in our channels
     client.mount("http+docker://ssh", adapter)

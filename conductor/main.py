@@ -13,13 +13,15 @@ import socket
 import sys
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
-from conductor import berths, care, watch
+from conductor import berths, care, images, watch
 from conductor.api import Api
 from conductor.host import Door, Host, load_key, shown_key
+from conductor.leave import leave
 from conductor.probe import probe
 from conductor.start import start
 from conductor.stop import stop
@@ -27,18 +29,27 @@ from conductor.wanted import Names
 from conductor.work import Work, work_of
 from drc import fleet
 from drc.auth import Signer
-from drc.config import NET_IMAGE, count, need
+from drc.config import DEFAULT_IMAGE, NET_IMAGE, count, need
 from drc.db import Database
-from drc.errors import DrcError, EngineFailed, HostUnreachable, Refused, StaleAttempt, Unreachable
+from drc.errors import (
+    DrcError,
+    EngineFailed,
+    HostKeyChanged,
+    HostUnreachable,
+    Refused,
+    StaleAttempt,
+    Unreachable,
+)
 from drc.sshkey import parse_public_key
 
 WORKERS = 48  # pieces of work at once; each mostly waits for a host
+PER_HOST = 12  # of them for one host, so that a slow one leaves room for the others
+LOOKERS = 16  # threads that look at hosts and keep berths waiting, beside the work
 LEASE = timedelta(seconds=30)
 RENEWAL = 8.0  # seconds; three renewals may be lost before a lease is
 POLL = 2.0  # seconds without a ring after which the outbox is looked at anyway
 START_TRIES = 4
 LONGEST_DELAY = 30.0
-CHANNEL = "drc_work"
 
 log = logging.getLogger("conductor")
 
@@ -59,23 +70,42 @@ class Conductor:
         self.ended = threading.Event()
         self.workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="work")
         self.slots = threading.Semaphore(WORKERS)
+        self.lookers = ThreadPoolExecutor(LOOKERS, thread_name_prefix="look")
 
     # Hosts ------------------------------------------------------------------------------------
 
     def host(self, id: int) -> Host:
         """The host as its row says now; a changed row means a new connection."""
-        rows = {row["id"]: Door(**row) for row in fleet.read_host_doors(self.db)}
+        rows = fleet.read_host_doors(self.db, id)
+        if not rows:
+            raise StaleAttempt("The host was removed.")
+        return self.through(Door(**rows[0]))
+
+    def through(self, door: Door) -> Host:
+        """The host behind a door."""
         with self.lock:
-            host = self.hosts.get(id)
-            if host is None or host.door != rows[id]:
-                if host is not None and not host.same_door(rows[id]):
-                    host.close()
-                    host = None
-                if host is None:
-                    host = Host(rows[id], self.key)
-                host.door = rows[id]
-                self.hosts[id] = host
+            host = self.hosts.get(door.id)
+            if host is not None and not host.same_door(door):
+                host.close()
+                host = None
+            if host is None:
+                host = self.hosts[door.id] = Host(door, self.key)
+            host.door = door
             return host
+
+    def peers(self) -> list[Host]:
+        """The hosts that may have an image that another lacks: all but those known as silent."""
+        doors = [Door(**row) for row in fleet.read_host_doors(self.db)]
+        hosts = [self.through(door) for door in doors if door.probed]
+        return [host for host in hosts if host.silent_since is None]
+
+    def full_or_silent(self) -> list[int]:
+        """The hosts that get no more work for now."""
+        now = time.monotonic()
+        with self.lock:
+            count = Counter(work.host_id for work in self.held.values())
+        full = [id for id, n in count.items() if n >= PER_HOST]
+        return full + [id for id, until in self.silent_until.items() if until > now]
 
     # Work -------------------------------------------------------------------------------------
 
@@ -84,11 +114,9 @@ class Conductor:
         begun = 0
         while not self.ended.is_set():
             self.slots.acquire()
-            now = time.monotonic()
-            avoided = [id for id, until in self.silent_until.items() if until > now]
             try:
                 claim = f"{self.name}#{secrets.token_hex(4)}"
-                row = fleet.claim_work(self.db, claim, LEASE, avoided)
+                row = fleet.claim_work(self.db, claim, LEASE, self.full_or_silent())
             except BaseException:
                 self.slots.release()
                 raise
@@ -119,14 +147,17 @@ class Conductor:
         try:
             host = self.host(work.host_id)
             if work.verb == "start":
-                start(work, host, self.db, self.api, self.names, self.net_image)
-                self.workers.submit(self._refill, host)
+                start(work, host, self.db, self.api, self.names, self.net_image, self.peers)
+                self.lookers.submit(self.refill, host)
             elif work.verb == "stop":
                 stop(work, host, self.db, self.api, self.names)
             elif work.verb == "keys":
                 care.write_keys(work, host, self.api, self.names)
             elif work.verb == "log":
                 care.fetch_log(work, host, self.api, self.names)
+            elif work.verb == "leave":
+                leave(host, self.db, self.names)
+                self.api.gone(work.host_id)
             else:
                 self._probe(work, host)
         except DrcError as failed:
@@ -152,7 +183,7 @@ class Conductor:
         self.api.report(work.host_id, probe(host))
         host = self.host(work.host_id)
         if host.door.open:
-            self.workers.submit(self._refill, host)
+            self.lookers.submit(self.refill, host)
 
     def _finish(self, work: Work, failed: DrcError | None) -> None:
         """Take the row out, give it back for later, or tell the vessel's owner that it failed."""
@@ -175,8 +206,8 @@ class Conductor:
         elif work.verb in ("keys", "log") and hopeless:
             done = True
         else:
-            if work.verb == "probe":
-                self.api.ill(work.host_id, failed.message)
+            if work.verb == "probe" or isinstance(failed, HostKeyChanged):
+                self.report_ill(work.host_id, failed)
             done = False
         if done and fleet.finish_work(self.db, work.id, work.claim, work.generation):
             return
@@ -184,13 +215,25 @@ class Conductor:
         trouble = failed.message if failed else None
         fleet.return_work(self.db, work.id, work.claim, timedelta(seconds=delay), trouble)
         if done:
-            self.db.ring(CHANNEL)  # it became another piece of work meanwhile
+            self.db.ring(fleet.WORK)  # it became another piece of work meanwhile
 
-    def _refill(self, host: Host) -> None:
-        """Keep berths waiting on a host; one thread at a time per host."""
-        if not host.refilling.acquire(blocking=False):
+    def report_ill(self, host_id: int, failed: DrcError) -> None:
+        """The key that a host shows instead of the pinned one is told too, for people to judge."""
+        if isinstance(failed, HostKeyChanged):
+            log.error("%s", failed)
+            self.api.show_key(host_id, failed.shown)
+        self.api.ill(host_id, failed.message)
+
+    def refill(self, host: Host) -> None:
+        """Keep berths waiting on a host that takes vessels, and our images there.
+
+        One thread at a time per host.
+        """
+        if not host.door.open or not host.refilling.acquire(blocking=False):
             return
         try:
+            for image in (self.net_image, DEFAULT_IMAGE):
+                images.ensure(host, image, self.peers)
             berths.refill(host, self.db, self.names, self.net_image, self.waiting_berths)
         except DrcError as failed:
             log.warning("berths on %s: %s", host.name, failed)
@@ -218,10 +261,11 @@ class Conductor:
         while not self.ended.wait(watch.PAUSE):
             try:
                 doors = [Door(**row) for row in fleet.read_host_doors(self.db)]
+                for id in set(self.hosts) - {door.id for door in doors}:
+                    self.hosts.pop(id).close()  # it was removed
                 for door in doors:
                     if door.probed:  # a cordoned or ill one too: its vessels go on
-                        host = self.host(door.id)
-                        self.workers.submit(watch.look, self, host)
+                        self.lookers.submit(watch.look, self, self.through(door))
             except Exception:
                 log.exception("watching the hosts")
 
@@ -230,19 +274,17 @@ class Conductor:
             threading.Thread(target=loop, name=loop.__name__, daemon=True).start()
         while not self.ended.is_set():
             try:
-                for _ in self.db.listen(CHANNEL, patience=POLL):
+                for _ in self.db.listen(fleet.WORK, patience=POLL):
                     if self.ended.is_set():
                         break
                     self.run_once()
             except Unreachable as failed:
                 log.warning("%s", failed)
                 self.ended.wait(1)
-        self.workers.shutdown(wait=False, cancel_futures=True)
+        for pool in (self.workers, self.lookers):
+            pool.shutdown(wait=False, cancel_futures=True)
         for host in self.hosts.values():
             host.close()
-
-    def refill(self, host: Host) -> None:
-        self._refill(host)
 
 
 def main() -> None:

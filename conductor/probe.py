@@ -1,19 +1,30 @@
-"""Finding out what a host is: its engine, CPUs, memory and GPUs."""
+"""Finding out what a host is: its engine, CPUs, memory, disk, cards; whose homes it has."""
 
-import csv
+import contextlib
 import io
-import re
+import shlex
+import tarfile
 import uuid
 from typing import Any
 
-from conductor.host import Host, translated
+import docker.errors
+import requests.exceptions
+
+from conductor import cards, wanted
+from conductor.host import Host, explanation, translated
 from drc.errors import EngineFailed
-from drc.machine import model_key, parse_simulation
+from drc.machine import MIB, parse_simulation, show_memory
 
 KEPT_FOR_HOST = 0.05
 """Of CPUs and memory, for the host itself: Docker, sshd, page cache."""
-
-QUERY = "nvidia-smi --query-gpu=index,uuid,name,memory.total --format=csv,noheader,nounits"
+DISK_NEEDED_MIB = 5 * 1024
+"""Below this an engine cannot even take an image, and vessels' homes fail in odd ways."""
+SMI_TIMEOUT = 20.0
+"""Seconds. Without persistence mode the driver takes up to ten to wake its cards."""
+NO_PROGRAM = 127
+HUNG = (124, 137, -1)  # as timeout(1) says it, or not even that within our own patience
+NO_TOOLKIT = ("could not select device driver", "CDI device injection failed")
+TRIAL = "drc-trial"
 
 
 def probe(host: Host) -> dict[str, Any]:
@@ -21,56 +32,162 @@ def probe(host: Host) -> dict[str, Any]:
     with translated(host.name):
         engine = host.docker()
         info, version = engine.info(), engine.version()["Version"]
-    cards = gpus(host)
-    if not cards and host.door.simulate:
-        cards = simulated(host.door.simulate, info["ID"])
+    disk_mib = free_disk(host, info["DockerRootDir"])
+    found, left_out = gpus(host)
+    if found:
+        check_toolkit(host, found[0]["uuid"])
+    elif host.door.simulate:
+        found = simulated(host.door.simulate, info["ID"])
     cpus = int(info["NCPU"])
     promised = int(cpus * 1000 * (1 - KEPT_FOR_HOST))
-    if cards and cards[0]["simulated"]:
+    if found and found[0]["simulated"]:
         # a demonstration: one CPU per simulated GPU, promised more often than there are CPUs
-        promised = max(promised, 1000 * len(cards))
+        promised = max(promised, 1000 * len(found))
+    options: list[str] = info.get("SecurityOptions") or []
     return {
         "docker_version": version,
         "cpus": cpus,
         "millicpus": promised,
-        "memory_mib": int(info["MemTotal"] / 2**20 * (1 - KEPT_FOR_HOST)),
-        "gpus": cards,
+        "memory_mib": int(info["MemTotal"] / MIB * (1 - KEPT_FOR_HOST)),
+        "gpus": found,
+        "facts": {
+            "system": info.get("OperatingSystem"),
+            "kernel": info.get("KernelVersion"),
+            "default_runtime": info.get("DefaultRuntime"),
+            "cgroup": info.get("CgroupVersion"),
+            "userns": any("name=userns" in option for option in options),
+            "disk_free_mib": disk_mib,
+            "left_out": left_out,
+        },
+        "homes": homes(host),
+        "images": images(host),
     }
 
 
-def gpus(host: Host) -> list[dict[str, Any]]:
-    status, said = host.run(QUERY, timeout=20)
-    if status == 127:
-        return []  # no NVIDIA driver: a host without GPUs
+def free_disk(host: Host, root: str) -> int:
+    """MiB that the engine may still write. Raises EngineFailed when that is next to nothing."""
+    status, said = host.run(f"df -Pk {shlex.quote(root)} || df -Pk /")
+    words = said.splitlines()[-1].split() if said.strip() else []
+    if status != 0 or len(words) < 4 or not words[3].isdecimal():
+        raise EngineFailed(f"df on {host.name} failed ({status}): {said.strip()[:300]}")
+    mib = int(words[3]) // 1024
+    if mib < DISK_NEEDED_MIB:
+        raise EngineFailed(
+            f"The disk of {host.name} is full: {show_memory(mib)} are free at {root}, and "
+            f"{show_memory(DISK_NEEDED_MIB)} are needed.",
+            hint=f"On {host.name}: docker system df",
+        )
+    return mib
+
+
+def gpus(host: Host) -> tuple[list[dict[str, Any]], list[str]]:
+    """The cards that can be given, and what is left out and why. Raises EngineFailed."""
+    status, said = ask(host, cards.QUERY)
+    if cards.UNKNOWN_FIELD in said:
+        status, said = ask(host, cards.OLD_QUERY)
+    if status == NO_PROGRAM:
+        return [], []  # no NVIDIA driver: a host without GPUs
     if status != 0:
         raise EngineFailed(f"nvidia-smi on {host.name} failed ({status}): {said.strip()[:300]}")
-    return parse(said)
+    whole, cut = cards.parse(said)
+    left_out: list[str] = []
+    if cut:
+        parts, left_out = cards.slices(cut, ask(host, cards.LIST)[1], ask(host, cards.TABLE)[1])
+        return whole + parts, left_out
+    if len(whole) > 1:
+        joined = cards.islands(ask(host, cards.TOPOLOGY)[1])
+        for card in whole:
+            card["island"] = joined.get(card["index"])
+    return whole, left_out
 
 
-def parse(said: str) -> list[dict[str, Any]]:
-    """The cards that nvidia-smi names, leniently: a field in brackets means that it is unknown.
-
-    A card without UUID or memory cannot be given to anybody, and is left out. Source of the
-    formats: nvidia-smi of drivers 470 to 595.
-    """
-    found: list[dict[str, Any]] = []
-    for row in csv.reader(io.StringIO(said), skipinitialspace=True):
-        if len(row) != 4 or not row[0].strip().isdigit() or not row[1].startswith("GPU-"):
-            continue
-        memory = re.match(r"\d+", row[3])
-        if memory is None:
-            continue
-        found.append(
-            {
-                "uuid": row[1].strip(),
-                "index": int(row[0]),
-                "name": row[2].strip(),
-                "model": model_key(row[2]),
-                "memory_mib": int(memory.group()),
-                "simulated": False,
-            }
+def ask(host: Host, command: str) -> tuple[int, str]:
+    """Exit status and output of nvidia-smi. Raises EngineFailed where the driver hangs."""
+    status, said = host.run(f"timeout -k 2 {SMI_TIMEOUT:g} {command}", timeout=SMI_TIMEOUT + 5)
+    if status in HUNG:
+        raise EngineFailed(
+            f"nvidia-smi on {host.name} did not answer within {SMI_TIMEOUT:g} s: "
+            "its driver hangs, or a card does.",
+            hint=f"On {host.name}: dmesg | grep -i xid",
         )
-    return found
+    return status, said
+
+
+def check_toolkit(host: Host, card: str) -> None:
+    """The engine can give a card to a container. Raises EngineFailed when it has no way to.
+
+    Tried, for no API tells: a container without a file in it, whose start fails in any case, but
+    before that for want of a device driver.
+    """
+    with translated(host.name):
+        engine = host.docker()
+        tag = uuid.uuid4().hex[:12]  # another installation may try its own just now
+        image = f"{TRIAL}:{tag}"
+        answer = engine._post(  # the SDK's own import waits for ever
+            engine._url("/images/create"),
+            data=_empty_tar(),
+            params={"fromSrc": "-", "repo": TRIAL, "tag": tag},
+            headers={"Content-Type": "application/tar"},
+        )
+        engine._raise_for_status(answer)
+        request = {"Driver": "", "DeviceIDs": [card], "Capabilities": [["gpu"]]}
+        body = {
+            "Image": image,
+            "Cmd": ["/nothing"],
+            "HostConfig": {"NetworkMode": "none", "DeviceRequests": [request]},
+        }
+        trial = engine.create_container_from_config(body)["Id"]
+        try:
+            engine.start(trial)
+        except docker.errors.APIError as failed:
+            words = explanation(failed)
+            if any(sign in words for sign in NO_TOOLKIT):
+                raise EngineFailed(
+                    f"{host.name} has GPUs but no NVIDIA container toolkit, so it cannot give "
+                    f"them: {words}",
+                    hint="Install nvidia-container-toolkit there, and restart its Docker.",
+                ) from failed
+        finally:
+            with contextlib.suppress(docker.errors.APIError):
+                engine.remove_container(trial, force=True)
+                engine.remove_image(image)
+
+
+def _empty_tar() -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("empty"))
+    return buffer.getvalue()
+
+
+def homes(host: Host) -> list[dict[str, Any]]:
+    """Whose homes are there, and how large where the engine tells in time."""
+    with translated(host.name):
+        engine = host.docker()
+        volumes: list[dict[str, Any]] = engine.volumes(filters={"label": wanted.HOME})["Volumes"]
+        sized: list[dict[str, Any]] = []
+        if volumes:
+            with contextlib.suppress(docker.errors.APIError, requests.exceptions.RequestException):
+                sized = engine.df()["Volumes"]
+    sizes: dict[str, int] = {
+        volume["Name"]: (volume.get("UsageData") or {}).get("Size", -1) for volume in sized or []
+    }
+    found: dict[str, int | None] = {}
+    for volume in volumes or []:
+        size = sizes.get(volume["Name"], -1)
+        found[volume["Labels"][wanted.HOME]] = size // MIB if size >= 0 else None
+    return [{"login": login, "mib": mib} for login, mib in found.items()]
+
+
+def images(host: Host) -> list[str]:
+    """The images there, by every name that they may be asked for with."""
+    with translated(host.name):
+        found: list[dict[str, Any]] = host.docker().images()
+    names: set[str] = set()
+    for image in found:
+        names.update(image.get("RepoTags") or [], image.get("RepoDigests") or [])
+    names = {name for name in names if "<none>" not in name}
+    return sorted(names | {name.removesuffix(":latest") for name in names})
 
 
 def simulated(spec: str, engine_id: str) -> list[dict[str, Any]]:

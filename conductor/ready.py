@@ -5,13 +5,14 @@
 import threading
 import time
 
+import docker.errors
 import paramiko
 from paramiko.auth_handler import AuthHandler
 from paramiko.common import cMSG_USERAUTH_REQUEST
 
 from conductor.host import Host, translated
 from conductor.work import Work
-from drc.errors import StartFailed
+from drc.errors import StartFailed, Unreachable
 from drc.sshkey import PublicKey, parse_public_key
 
 PAUSE = 0.005  # seconds between two tries; sshd listens some 15 ms after the start
@@ -20,14 +21,15 @@ KEY_TIMEOUT = 10.0
 JUPYTER_TIMEOUT = 45
 
 
-def wait_for_banner(host: Host, work: Work, port: int) -> None:
+def wait_for_banner(host: Host, work: Work, container: str, port: int) -> None:
     """Until sshd says hello on the published port. Raises StartFailed after BANNER_TIMEOUT."""
-    deadline = time.monotonic() + BANNER_TIMEOUT
+    deadline, refused = time.monotonic() + BANNER_TIMEOUT, ""
     while time.monotonic() < deadline:
         work.go_on()
         try:
             channel = host.dial(host.door.address, port)
-        except paramiko.ChannelException:
+        except paramiko.ChannelException as failed:
+            refused = f" ({failed.text})"
             time.sleep(PAUSE)
             continue
         try:
@@ -39,7 +41,20 @@ def wait_for_banner(host: Host, work: Work, port: int) -> None:
         finally:
             channel.close()
         time.sleep(PAUSE)
-    raise StartFailed(f"Its sshd did not answer within {BANNER_TIMEOUT:.0f} s.")
+    raise StartFailed(
+        f"Its sshd did not answer at {host.door.address}:{port} within {BANNER_TIMEOUT:.0f} s"
+        f"{refused}. Its own log ends: {last_words(host, container)}"
+    )
+
+
+def last_words(host: Host, container: str) -> str:
+    """How a vessel's own log ends, for whoever asks why it did not come up."""
+    try:
+        with translated(host.name):
+            said = host.docker().logs(container, tail=5).decode(errors="replace").strip()
+    except (docker.errors.NotFound, Unreachable) as failed:
+        return f"({failed})"
+    return said or "(nothing was said)"
 
 
 class _Question(AuthHandler):

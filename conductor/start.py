@@ -11,9 +11,10 @@ from typing import Any
 
 import docker.errors
 
-from conductor import berths, ready, wanted
+from conductor import berths, images, ready, wanted
 from conductor.api import Api
-from conductor.host import Host, explanation, translated
+from conductor.host import Host, translated
+from conductor.images import Peers
 from conductor.wanted import Names
 from conductor.work import Work
 from drc.db import Database
@@ -44,8 +45,16 @@ class Telling:
         self.pool.shutdown(wait=False, cancel_futures=True)
 
 
-def start(work: Work, host: Host, db: Database, api: Api, names: Names, net_image: str) -> None:
-    """Bring the vessel up and turn it to running.
+def start(
+    work: Work,
+    host: Host,
+    db: Database,
+    api: Api,
+    names: Names,
+    net_image: str,
+    peers: Peers,
+) -> None:
+    """Bring the vessel up and turn it to running. `peers`: hosts that may have its image.
 
     Raises StartFailed when trying again would not help, EngineFailed and HostUnreachable when it
     may, StaleAttempt when the vessel is to stop.
@@ -57,11 +66,12 @@ def start(work: Work, host: Host, db: Database, api: Api, names: Names, net_imag
         work.begin("berth")
         number = work.berth
         if number is None:
+            images.ensure(host, net_image, peers)
             number = berths.make(host, db, names, net_image, work.vessel_id)
         else:
             berths.ensure(host, names, net_image, number)
         work.begin("image")
-        digest = image_digest(host, work)
+        digest = image_digest(host, work, peers)
         container = names.vessel(work.vessel_id, work.attempt)
         port = berths.port_of(host, number)
         where = {"ssh_address": host.door.address, "ssh_port": port}
@@ -74,7 +84,7 @@ def start(work: Work, host: Host, db: Database, api: Api, names: Names, net_imag
             work.begin("start")
             start_container(host, work, container)
         work.begin("ssh")
-        ready.wait_for_banner(host, work, port)
+        ready.wait_for_banner(host, work, container, port)
         tell(api.step, work, "ssh_ready")
         known = secrets.result()
         work.begin("jupyter")
@@ -89,35 +99,15 @@ def start(work: Work, host: Host, db: Database, api: Api, names: Names, net_imag
         tell.close()
 
 
-def image_digest(host: Host, work: Work) -> str:
-    """The id of the image on the host, pulled when it is not there. Raises StartFailed."""
-    with translated(host.name):
-        engine = host.docker()
-        try:
-            image = engine.inspect_image(work.image)
-        except docker.errors.NotFound:
-            image = pull(host, work)
+def image_digest(host: Host, work: Work, peers: Peers) -> str:
+    """The id of the image on the host, brought there if it must be. Raises StartFailed."""
+    image = images.ensure(host, work.image, peers)
     if (image["Config"].get("Labels") or {}).get(wanted.VESSEL_IMAGE) != "1":
         raise StartFailed(
             f"{work.image} is not a vessel image: it has no sshd and no Jupyter of ours. "
             "Build one on drc/vessel (docs/images.md)."
         )
     return image["Id"]
-
-
-def pull(host: Host, work: Work) -> dict[str, Any]:
-    engine = host.docker()
-    name, _, tag = work.image.partition(":") if "@" not in work.image else (work.image, "", "")
-    if "/" in tag:  # the colon was a registry's port
-        name, tag = work.image, "latest"
-    try:
-        engine.pull(name, tag=tag or ("latest" if "@" not in name else None))
-        return engine.inspect_image(work.image)
-    except docker.errors.APIError as failed:
-        raise StartFailed(
-            f"There is no image {work.image} on {host.name}, and it cannot be pulled: "
-            f"{explanation(failed)}"
-        ) from failed
 
 
 def is_running(host: Host, container: str) -> bool:

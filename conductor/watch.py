@@ -2,6 +2,8 @@
 
 import logging
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import docker.errors
@@ -10,7 +12,7 @@ from conductor import berths, wanted
 from conductor.host import Host, translated
 from conductor.work import Work
 from drc import fleet
-from drc.errors import DrcError, EngineFailed, HostUnreachable, StaleAttempt
+from drc.errors import DrcError, EngineFailed, HostKeyChanged, HostUnreachable, StaleAttempt
 from drc.vessel import State
 
 if TYPE_CHECKING:
@@ -38,8 +40,10 @@ def look(conductor: "Conductor", host: Host) -> None:
         conductor.silent_until[host.door.id] = now + AVOIDED
         host.silent_since = host.silent_since or now
         log.warning("%s: %s", host.name, failed)
+        if isinstance(failed, HostKeyChanged):
+            report(partial(conductor.report_ill, host.door.id, failed))
         if now - host.silent_since > PATIENCE:
-            report_silence(conductor, host)
+            report(partial(report_silence, conductor, host))
     except DrcError as failed:
         log.warning("looking at %s: %s", host.name, failed)
     except Exception:
@@ -48,14 +52,18 @@ def look(conductor: "Conductor", host: Host) -> None:
         host.watching.release()
 
 
-def report_silence(conductor: "Conductor", host: Host) -> None:
+def report(say: Callable[[], None]) -> None:
+    """Tell the API; when it does not answer either, the next look tells it again."""
     try:
-        lost = conductor.api.silent(host.door.id)
+        say()
     except DrcError as failed:
         log.warning("%s", failed)
-    else:
-        if lost:
-            log.warning("%s is silent: %s vessels are unreachable", host.name, lost)
+
+
+def report_silence(conductor: "Conductor", host: Host) -> None:
+    lost = conductor.api.silent(host.door.id)
+    if lost:
+        log.warning("%s is silent: %s vessels are unreachable", host.name, lost)
 
 
 def containers(conductor: "Conductor", host: Host) -> set[str]:

@@ -44,6 +44,7 @@ PERMISSIONS: Mapping[str, str] = {
     "hosts:read": "See the hosts.",
     "hosts:write": "Add hosts and change them.",
     "hosts:conduct": "Report what a host was found to be.",
+    "queues:write": "Add queues, and say who may use them.",
     "metrics:read": "Read the API's metrics.",
 }
 
@@ -61,7 +62,7 @@ _RESEARCHER = frozenset(
 ROLES: Mapping[str, frozenset[str]] = {
     "researcher": _RESEARCHER,
     "operator": _RESEARCHER
-    | {"vessels:read:any", "vessels:stop:any", "hosts:write", "metrics:read"},
+    | {"vessels:read:any", "vessels:stop:any", "hosts:write", "queues:write", "metrics:read"},
     "conductor": frozenset({"vessels:conduct", "hosts:conduct"}),
     "undertaker": frozenset({"vessels:read:any", "vessels:stop:any"}),
 }

@@ -34,6 +34,7 @@ CONSTRAINTS: dict[str, type[DrcError]] = {
     "a_name_serves_one_living_vessel": NameTaken,
     "a_request_is_made_once": RequestChanged,
     "a_gpu_is_on_one_host": HostTaken,
+    "a_host_is_added_once": HostTaken,
 }
 """What the violation of a constraint means to the person whose request ran into it."""
 
@@ -65,6 +66,8 @@ def translated() -> Generator[None]:
 
 def words(failed: psycopg.errors.IntegrityError) -> str:
     """What a violation says that its meaning alone does not; empty where that is enough."""
+    if failed.diag.constraint_name == "a_host_is_added_once":
+        return "Another host is at that address, port and socket already."
     if failed.diag.constraint_name != "a_gpu_is_on_one_host":
         return ""
     found = re.search(r"\(uuid\)=\((.*?)\)", failed.diag.message_detail or "")

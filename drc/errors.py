@@ -5,8 +5,9 @@ DrcError
 │  ├─ BadInput          a value that cannot be right
 │  │  └─ NotAKey            text that is no OpenSSH public key
 │  ├─ NothingFits       no host could ever hold this
+│  │  └─ NoQueue            no host is in a queue that was asked for
 │  ├─ NameTaken         the owner has a living vessel of that name
-│  ├─ NoSuchVessel · NoSuchHost · NoSuchKey
+│  ├─ NoSuchVessel · NoSuchHost · NoSuchKey · NoSuchQueue
 │  ├─ HostTaken         a host of that name, or with one of these GPUs, exists
 │  ├─ WrongState        the vessel's state does not allow the verb
 │  ├─ StaleAttempt      a callback of another attempt, vessel or time
@@ -14,7 +15,9 @@ DrcError
 │  ├─ NotSignedIn · Forbidden
 │  └─ StartFailed       the vessel failed before anybody could enter it
 ├─ Unreachable      something we need does not answer; again may help        exit 4, 503
-│  ├─ ApiUnreachable · DatabaseUnreachable · HostUnreachable · EngineFailed
+│  ├─ ApiUnreachable · DatabaseUnreachable · EngineFailed
+│  ├─ HostUnreachable
+│  │  └─ HostKeyChanged     it shows another host key than the pinned one
 └─ Misconfigured    this program cannot start as configured                  exit 5, 500
 
 A class's docstring is its message when none is given. `code` is the class's name in kebab case;
@@ -62,6 +65,10 @@ class NothingFits(Refused):
     http_status = 422
 
 
+class NoQueue(NothingFits):
+    """No host is in any of these queues."""
+
+
 class NameTaken(Refused):
     """You have a living vessel of that name."""
 
@@ -76,6 +83,12 @@ class NoSuchVessel(Refused):
 
 class NoSuchHost(Refused):
     """There is no host of that name."""
+
+    http_status = 404
+
+
+class NoSuchQueue(Refused):
+    """There is no queue of that name."""
 
     http_status = 404
 
@@ -145,6 +158,13 @@ class DatabaseUnreachable(Unreachable):
 
 class HostUnreachable(Unreachable):
     """The host does not answer over SSH."""
+
+
+class HostKeyChanged(HostUnreachable):
+    """The host shows another host key than the pinned one. Nothing is sent to it."""
+
+    shown = ""
+    """The public key that it shows."""
 
 
 class EngineFailed(Unreachable):

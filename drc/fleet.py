@@ -4,7 +4,8 @@ Each bears the name of its file, where parameters, locks and the meaning of zero
 come back as dicts with the statement's column names.
 """
 
-from dataclasses import asdict, dataclass
+import hashlib
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,22 +13,22 @@ from psycopg.types.json import Jsonb
 
 from drc import vessel
 from drc.db import Database, Row
+from drc.plan import Cards, Need, Place
 from drc.vessel import State, Verb
 
+WORK = "drc_work"
+"""The channel that is rung when there is work in the outbox."""
+EVENTS = "drc_events"
+"""The channel that is rung when something happened."""
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish(Need):
     """A vessel as somebody asked for it, checked and in the statement's units."""
 
     id: str
     owner_id: int
     name: str
-    gpus: int
-    models: list[str] | None
-    gpu_memory_mib: int
-    millicpus: int | None
-    memory_mib: int | None
-    host: str | None
     shm_mib: int | None
     image: str
     env: dict[str, str]
@@ -35,6 +36,17 @@ class Wish:
     token_hash: bytes
     idempotency_key: str | None
     request_hash: bytes
+
+    @property
+    def shape(self) -> int:
+        """A hash of what it needs, 64 bits: vessels of one shape fit or do not fit alike."""
+        text = repr([getattr(self, field.name) for field in fields(Need)]).encode()
+        return int.from_bytes(hashlib.sha256(text).digest()[:8], signed=True)
+
+    @property
+    def need(self) -> dict[str, Any]:
+        """The parameters that say what it needs."""
+        return {field.name: getattr(self, field.name) for field in fields(Need)}
 
 
 # People ------------------------------------------------------------------------------------------
@@ -63,9 +75,42 @@ def queue_keys(db: Database, owner_id: int) -> int:
 # A vessel's life ---------------------------------------------------------------------------------
 
 
-def reserve_vessel(db: Database, wish: Wish) -> Row:
-    """`state` (None: unchanged) and `contended`. Raises NameTaken."""
-    return db.always("reserve_vessel", **{**asdict(wish), "env": Jsonb(wish.env)})
+def reserve_vessel(
+    db: Database, wish: Wish, *, waits: bool = False, near_id: int | None = None
+) -> State | None:
+    """The state it has now; None: it waits on, or no longer waits.
+
+    `waits`: it is in the queue already. `near_id`: on that host and no other, this time.
+    Raises NameTaken, RequestChanged.
+    """
+    words = {**asdict(wish), "env": Jsonb(wish.env), "shape": wish.shape}
+    row = db.one("reserve_vessel", **words, waits=waits, near_id=near_id)
+    return State(row["state"]) if row else None
+
+
+def share_vessel(db: Database, wish: Wish, shares_id: str) -> bool:
+    """Reserve beside another vessel, for its GPUs. Raises NameTaken, RequestChanged."""
+    words = {**asdict(wish), "env": Jsonb(wish.env), "shape": wish.shape}
+    return bool(db.one("share_vessel", **words, shares_id=shares_id))
+
+
+def find_near_host(db: Database, wish: Wish, image: str | None) -> int | None:
+    """An equally good host that has the owner's home or the image, if the best has neither."""
+    row = db.one("find_near_host", owner_id=wish.owner_id, image=image, **wish.need)
+    return row["host_id"] if row else None
+
+
+def is_contended(db: Database, id: str) -> bool:
+    return bool(db.one("is_contended", id=id))
+
+
+def could_fit(db: Database, wish: Wish) -> bool:
+    return bool(db.one("could_fit", **wish.need))
+
+
+def next_waiting(db: Database, skip: list[str]) -> str | None:
+    row = db.one("next_waiting", skip=skip)
+    return str(row["id"]) if row else None
 
 
 def read_request(db: Database, id: str) -> Wish | None:
@@ -96,8 +141,27 @@ def read_vessels(
     return db.all("read_vessels", id=id, owner_id=owner_id, ended=ended, most=most)
 
 
-def list_waiting(db: Database) -> list[str]:
-    return [str(row["id"]) for row in db.all("list_waiting")]
+def list_untold(db: Database) -> list[str]:
+    return [str(row["id"]) for row in db.all("list_untold")]
+
+
+def list_positions(db: Database, ids: list[str]) -> dict[str, int]:
+    return {str(row["id"]): row["position"] for row in db.all("list_positions", ids=ids)}
+
+
+def count_alike(db: Database, wish: Wish) -> int:
+    return db.always("count_alike", shape=wish.shape)["n"]
+
+
+def list_homes(db: Database, owner_id: int) -> list[Row]:
+    return db.all("list_homes", owner_id=owner_id)
+
+
+def list_places(db: Database, owner_id: int, image: str | None) -> list[Place]:
+    rows = db.all("list_places", owner_id=owner_id, image=image)
+    for row in rows:
+        row["cards"] = tuple(Cards(**cards) for cards in row["cards"])
+    return [Place(**row) for row in rows]
 
 
 def start_vessel(db: Database, id: str, attempt: int) -> bool:
@@ -176,6 +240,11 @@ def _end(
     return State(row["state"]) if row else None
 
 
+def is_shared(db: Database, id: str) -> bool:
+    """Whether another vessel has its GPUs too."""
+    return bool(db.one("is_shared", id=id))
+
+
 def bury_vessel(db: Database, id: str, attempt: int) -> State | None:
     row = db.one("bury_vessel", id=id, attempt=attempt, sources=vessel.sources(Verb.ABSENT))
     return State(row["state"]) if row else None
@@ -210,16 +279,20 @@ def read_place(db: Database) -> tuple[str, int]:
     return row["xid"], row["id"]
 
 
-def read_events(
+def read_events(db: Database, place: tuple[str, int], *, most: int = 500) -> list[Row]:
+    return db.all("read_events", after_xid=place[0], after_id=place[1], most=most)
+
+
+def read_owner_events(
     db: Database,
     place: tuple[str, int],
+    owner_id: int,
     *,
-    owner_id: int | None = None,
     vessel_id: str | None = None,
     most: int = 500,
 ) -> list[Row]:
     return db.all(
-        "read_events",
+        "read_owner_events",
         after_xid=place[0],
         after_id=place[1],
         owner_id=owner_id,
@@ -253,12 +326,13 @@ def read_gpus(db: Database) -> list[Row]:
     return db.all("read_gpus")
 
 
+def find_host(db: Database, name: str) -> int | None:
+    row = db.one("find_host", name=name)
+    return row["id"] if row else None
+
+
 def read_hosts(db: Database, name: str | None = None) -> list[Row]:
     return db.all("read_hosts", name=name)
-
-
-def read_capacity(db: Database) -> list[Row]:
-    return db.all("read_capacity")
 
 
 def add_host(db: Database, **host: Any) -> int:
@@ -289,12 +363,50 @@ def forget_host(db: Database, name: str) -> bool:
     return bool(db.one("forget_host", name=name))
 
 
-def report_host(db: Database, id: int, gpus: list[Row], **found: Any) -> bool:
-    return bool(db.one("report_host", id=id, gpus=Jsonb(gpus), **found))
+def set_host_queues(db: Database, name: str, queues: list[str]) -> bool:
+    return bool(db.one("set_host_queues", name=name, queues=sorted(set(queues))))
+
+
+def report_host(
+    db: Database, id: int, gpus: list[Row], facts: dict[str, Any], **found: Any
+) -> bool:
+    return bool(db.one("report_host", id=id, gpus=Jsonb(gpus), facts=Jsonb(facts), **found))
+
+
+def note_places(db: Database, id: int, homes: list[Row], images: list[str]) -> None:
+    db.one("note_places", id=id, homes=Jsonb(homes), images=images)
+
+
+def leave_host(db: Database, name: str) -> bool:
+    return bool(db.one("leave_host", name=name))
+
+
+def remove_host(db: Database, id: int) -> bool:
+    return bool(db.one("remove_host", id=id))
 
 
 def report_ill_host(db: Database, id: int, ill: str) -> bool:
     return bool(db.one("report_ill_host", id=id, ill=ill))
+
+
+# Queues ------------------------------------------------------------------------------------------
+
+
+def add_queue(db: Database, name: str, users: list[str] | None) -> None:
+    db.one("add_queue", name=name, users=users)
+
+
+def list_queues(db: Database) -> list[Row]:
+    return db.all("list_queues")
+
+
+def list_line(db: Database, queue: str) -> list[Row]:
+    return db.all("list_line", queue=queue)
+
+
+def read_queues(db: Database, names: list[str]) -> dict[str, list[str] | None]:
+    """Who may use the queues of these names that there are; None: everybody."""
+    return {row["name"]: row["users"] for row in db.all("read_queues", names=names)}
 
 
 def count_states(db: Database) -> list[Row]:
@@ -308,8 +420,8 @@ def read_installation(db: Database) -> str:
     return db.always("read_installation")["id"]
 
 
-def read_host_doors(db: Database) -> list[Row]:
-    return db.all("read_host_doors")
+def read_host_doors(db: Database, id: int | None = None) -> list[Row]:
+    return db.all("read_host_doors", id=id)
 
 
 def read_vessels_on_host(db: Database, host_id: int) -> list[Row]:

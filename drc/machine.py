@@ -32,12 +32,20 @@ _MODEL = re.compile(
 )
 
 
+_PROFILE = re.compile(r"\b\d+g\.\d+gb(\+[a-z0-9.]+)?")
+
+
 def model_key(name: str) -> str:
     """The one spelling of a GPU model: `NVIDIA A100-SXM4-80GB` → `a100`, `RTX 4080 SUPER` →
     `rtx4080super`. Memory, form factor and vendor fall away; a suffix that makes another chip stays
-    (l40 ≠ l40s). A bare GeForce number (`4090`) is read as RTX. A name that follows no known
-    pattern is squeezed to letters and digits, so that it can still be asked for.
+    (l40 ≠ l40s). A slice of a card (MIG) keeps its profile: `a100-1g.10gb`. A bare GeForce number
+    (`4090`) is read as RTX. A name that follows no known pattern is squeezed to letters and digits,
+    so that it can still be asked for.
     """
+    slice = _PROFILE.search(name.lower())
+    if slice:
+        card = model_key(name[: slice.start()].replace(":", " "))
+        return f"{card.removesuffix('mig')}-{slice[0]}".removeprefix("-")
     text = _VENDOR_WORDS.sub(" ", name.lower().replace("_", " "))
     text = re.sub(r"\b\d+\s*(gb|gib)\b", " ", text).replace("-", " ")
     text = " ".join(text.split())

@@ -11,7 +11,9 @@ from drc.api.access import Here, Routes
 from drc.api.capacity import Capacity
 from drc.api.context import Context
 from drc.api.doorbell import Doorbell
+from drc.api.queue import serve_queue
 from drc.api.stream import Stream
+from drc.api.waker import Waker
 from drc.auth import Secrets, Verifier
 from drc.config import ApiSettings
 from drc.db import Database, migrate
@@ -30,17 +32,20 @@ def open_context(settings: ApiSettings) -> Context:
     if settings.migrate_url:
         migrate(settings.migrate_url)
     db = Database(settings.database_url, name="drc-api")
-    doorbell, stream = Doorbell(db), Stream(db)
-    return Context(
+    doorbell, stream, waker = Doorbell(db), Stream(db), Waker()
+    context = Context(
         db=db,
         verifier=verifier,
         secrets=secrets,
         doorbell=doorbell,
         stream=stream,
         capacity=Capacity(db),
+        waker=waker,
         default_image=settings.image,
-        closers=[stream.close, doorbell.close, db.close],
+        closers=[waker.close, stream.close, doorbell.close, db.close],
     )
+    waker.start(lambda: serve_queue(context))
+    return context
 
 
 def create_app(context: Context) -> FastAPI:

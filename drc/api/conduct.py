@@ -6,11 +6,10 @@ from uuid import UUID
 from drc import fleet
 from drc.api.access import Calling, Here, Routes
 from drc.api.context import Context
-from drc.api.doorbell import EVENTS, WORK
-from drc.api.queue import serve_queue
 from drc.api.shapes import HostKey, HostReport, LogReport, Proof, StepReport, Why
 from drc.auth import openssh_private, openssh_public, token_hash
-from drc.errors import NoSuchHost, NoSuchVessel, StaleAttempt
+from drc.errors import NoSuchHost, NoSuchVessel, StaleAttempt, Unreachable
+from drc.fleet import EVENTS, WORK
 from drc.sshkey import parse_public_key
 from drc.vessel import State
 
@@ -84,8 +83,11 @@ def absent(id: UUID, attempt: int, report: LogReport, here: Here) -> None:
     """The host's Docker says that the container is absent: give back what was held."""
     if report.log is not None:
         fleet.write_log(here.db, str(id), report.log)
-    known(here, fleet.bury_vessel(here.db, str(id), attempt))
-    serve_queue(here)
+    state = fleet.bury_vessel(here.db, str(id), attempt)
+    if state is None and fleet.is_shared(here.db, str(id)):
+        raise Unreachable("Another vessel still shares its GPUs; it is ending too.")
+    known(here, state)
+    here.waker.ring()
 
 
 @routes.post(ATTEMPT + "/found", "vessels:conduct", status_code=204)
@@ -103,9 +105,13 @@ def log(id: UUID, report: LogReport, here: Here) -> None:
 @routes.post("/conduct/hosts/{id}/report", "hosts:conduct", status_code=204)
 def report(id: int, report: HostReport, here: Here) -> None:
     """What a host was found to be; it takes vessels from now on."""
-    if not fleet.report_host(here.db, id, **report.model_dump()):
+    found = report.model_dump()
+    homes, images = found.pop("homes"), found.pop("images")
+    if not fleet.report_host(here.db, id, **found):
         raise NoSuchHost
-    serve_queue(here)
+    if homes is not None:
+        fleet.note_places(here.db, id, homes, images)
+    here.waker.ring()
 
 
 @routes.post("/conduct/hosts/{id}/key", "hosts:conduct", status_code=204)
@@ -119,6 +125,13 @@ def shown_key(id: int, key: HostKey, here: Here) -> None:
 @routes.post("/conduct/hosts/{id}/ill", "hosts:conduct", status_code=204)
 def ill(id: int, why: Why, here: Here) -> None:
     if not fleet.report_ill_host(here.db, id, why.reason):
+        raise NoSuchHost
+
+
+@routes.post("/conduct/hosts/{id}/gone", "hosts:conduct", status_code=204)
+def gone(id: int, here: Here) -> None:
+    """Nothing of drc is on the host any more: it leaves, if no vessel came to it meanwhile."""
+    if not fleet.remove_host(here.db, id):
         raise NoSuchHost
 
 

@@ -9,6 +9,7 @@ from fastapi import Request
 from drc.api.capacity import Capacity
 from drc.api.doorbell import Doorbell
 from drc.api.stream import Stream
+from drc.api.waker import Waker
 from drc.auth import Secrets, Verifier
 from drc.db import Database, Row
 
@@ -21,6 +22,7 @@ class Context:
     doorbell: Doorbell
     stream: Stream
     capacity: Capacity
+    waker: Waker
     default_image: str
     owners: dict[str, Row] = field(default_factory=dict[str, Row])
     """Owners by subject. An owner's row never changes."""

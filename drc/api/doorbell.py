@@ -9,9 +9,6 @@ import threading
 from drc.db import Database
 from drc.errors import DatabaseUnreachable
 
-WORK = "drc_work"
-EVENTS = "drc_events"
-
 QUIET = 0.01
 """Seconds between two rings of one process. Listeners poll besides, so a lost ring only delays."""
 

@@ -33,7 +33,7 @@ async def events(
     id = await run_in_threadpool(of_name, here, owner, vessel) if vessel else None
     begin = parse_place(place) if place else await run_in_threadpool(fleet.read_place, here.db)
     return StreamingResponse(
-        here.stream.follow(begin, None if everybody else owner["id"], id, on=follow),
+        here.stream.follow(begin, None if everybody and not id else owner["id"], id, on=follow),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )

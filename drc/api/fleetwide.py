@@ -1,21 +1,24 @@
 """The fleet: its hosts and GPUs."""
 
 import re
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Query
 
 from drc import fleet
 from drc.api.access import Calling, Here, Routes
-from drc.api.doorbell import EVENTS, WORK
-from drc.api.queue import serve_queue
-from drc.api.shapes import HostKey, HostRequest
+from drc.api.context import Context
+from drc.api.shapes import HostKey, HostQueues, HostRequest, QueueRequest
 from drc.auth import Caller
 from drc.db import Row
-from drc.errors import NoSuchHost
+from drc.errors import NoSuchHost, NoSuchQueue, WrongState
+from drc.fleet import EVENTS, WORK
 from drc.machine import parse_simulation
 from drc.sshkey import parse_public_key
 
 routes = Routes("fleet")
 T = TypeVar("T")
+MOST = 100_000  # vessels
 
 
 @routes.get("/gpus", "gpus:read")
@@ -62,9 +65,48 @@ def add_host(request: HostRequest, here: Here) -> dict[str, Any]:
     key = request.ssh_host_key
     if key is not None and not re.fullmatch(r"SHA256:[A-Za-z0-9+/]{43}", key):
         parse_public_key(key)
-    id = fleet.add_host(here.db, **request.model_dump())
+    words = request.model_dump()
+    words["queues"] = known_queues(here, words.pop("queue"))
+    id = fleet.add_host(here.db, **words)
     here.doorbell.ring(WORK)
     return {"id": id, "name": request.name}
+
+
+def known_queues(here: Context, names: list[str]) -> list[str]:
+    """The names, sorted. Raises NoSuchQueue."""
+    known = fleet.read_queues(here.db, names)
+    for name in names:
+        if name not in known:
+            raise NoSuchQueue(f"There is no queue called {name}.", hint=f"drc queue add {name}")
+    return sorted(known)
+
+
+@routes.post("/hosts/{name}/queues", "hosts:write", status_code=204)
+def move(name: str, request: HostQueues, here: Here) -> None:
+    """Put a host into these queues, and no others."""
+    found(fleet.set_host_queues(here.db, name, known_queues(here, request.queue)), name)
+    here.waker.ring()
+
+
+@routes.get("/queues", "gpus:read")
+def queues(here: Here) -> list[dict[str, Any]]:
+    """Every queue: who may use it, its hosts and what they have, how many vessels wait."""
+    return fleet.list_queues(here.db)
+
+
+@routes.get("/queues/{name}", "gpus:read")
+def queue(name: str, here: Here) -> dict[str, Any]:
+    """One queue, and those who wait in it, in their order."""
+    rows = [row for row in fleet.list_queues(here.db) if row["name"] == name]
+    if not rows:
+        raise NoSuchQueue(f"There is no queue called {name}.", hint="drc queue list")
+    return {**rows[0], "line": fleet.list_line(here.db, name)}
+
+
+@routes.post("/queues", "queues:write", status_code=204)
+def add_queue(request: QueueRequest, here: Here) -> None:
+    """Add a queue, or change who may use one."""
+    fleet.add_queue(here.db, request.name, request.users)
 
 
 @routes.post("/hosts/{name}/probe", "hosts:write", status_code=202)
@@ -86,7 +128,7 @@ def trust(name: str, key: HostKey, here: Here) -> None:
 def commit(name: str, here: Here) -> None:
     """Let a host that was looked at take vessels."""
     found(fleet.commit_host(here.db, name), name)
-    serve_queue(here)
+    here.waker.ring()
 
 
 @routes.post("/hosts/{name}/cordon", "hosts:write", status_code=204)
@@ -98,21 +140,50 @@ def cordon(name: str, here: Here) -> None:
 @routes.post("/hosts/{name}/uncordon", "hosts:write", status_code=204)
 def uncordon(name: str, here: Here) -> None:
     found(fleet.cordon_host(here.db, name, False), name)
-    serve_queue(here)
+    here.waker.ring()
+
+
+def on_host(here: Context, name: str) -> list[Row]:
+    return [row for row in fleet.read_vessels(here.db, most=MOST) if row["host"] == name]
 
 
 @routes.post("/hosts/{name}/drain", "hosts:write", "vessels:stop:any")
 def drain(name: str, caller: Calling, here: Here) -> dict[str, Any]:
     """Cordon it, and end the vessels that are on it. Returns their names."""
     found(fleet.cordon_host(here.db, name, True), name)
-    rows = [row for row in fleet.read_vessels(here.db) if row["host"] == name]
+    rows = on_host(here, name)
     reason = f"{name} is drained ({caller.subject})"
     ended = [row for row in rows if fleet.stop_vessel(here.db, str(row["id"]), reason)]
     here.doorbell.ring(WORK, EVENTS)
     return {"vessels": [{"name": row["name"], "owner": row["owner"]} for row in ended]}
 
 
-@routes.delete("/hosts/{name}", "hosts:write", status_code=204)
-def forget(name: str, here: Here) -> None:
-    """Take out a host that was never committed."""
-    found(fleet.forget_host(here.db, name), name)
+@routes.delete("/hosts/{name}", "hosts:write", "vessels:stop:any", status_code=202)
+def remove(
+    name: str,
+    caller: Calling,
+    here: Here,
+    lost: Annotated[bool, Query(description="it will never answer again")] = False,
+) -> None:
+    """Take out a host without vessels, once a conductor has taken away what drc made there.
+
+    One that was never committed goes at once. One that is lost for good goes at once too: vessels
+    on it have failed, and its GPUs are nobody's any more, since they leave with it.
+    """
+    if fleet.forget_host(here.db, name):
+        return
+    host = found(fleet.read_hosts(here.db, name), name)[0]
+    if lost:
+        found(fleet.cordon_host(here.db, name, True), name)
+        for row in on_host(here, name):
+            id = str(row["id"])
+            fleet.fail_vessel(here.db, id, row["attempt"], f"{name} is lost ({caller.subject})")
+            fleet.bury_vessel(here.db, id, row["attempt"])
+        fleet.remove_host(here.db, host["id"])
+        here.doorbell.ring(EVENTS)
+    elif not fleet.leave_host(here.db, name):
+        count = host["vessels"]
+        raise WrongState(
+            f"{name} has {count} vessel{'s' * (count != 1)}.", hint=f"drc host drain {name}"
+        )
+    here.doorbell.ring(WORK)

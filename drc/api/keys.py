@@ -6,9 +6,9 @@ from fastapi import Response
 
 from drc import fleet
 from drc.api.access import Here, Owner, Routes
-from drc.api.doorbell import WORK
 from drc.api.shapes import KeyRequest
 from drc.errors import NoSuchKey
+from drc.fleet import WORK
 from drc.sshkey import parse_public_key
 
 routes = Routes("keys")

@@ -31,6 +31,7 @@ class Fleet(Collector):
         families = {
             "vessel": GaugeMetricFamily("drc_vessels", "Living vessels.", labels=["state"]),
             "work": GaugeMetricFamily("drc_outbox", "Work in the outbox.", labels=["verb"]),
+            "host": GaugeMetricFamily("drc_hosts", "Hosts.", labels=["state"]),
             "gpu": GaugeMetricFamily("drc_gpus", "GPUs.", labels=["state"]),
         }
         for row in fleet.count_states(self.db):

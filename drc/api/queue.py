@@ -5,8 +5,7 @@ import time
 
 from drc import fleet
 from drc.api.context import Context
-from drc.api.doorbell import EVENTS, WORK
-from drc.fleet import Wish
+from drc.fleet import EVENTS, WORK, Wish
 from drc.vessel import State
 
 CONTENDED_TRIES = 12
@@ -14,35 +13,43 @@ CONTENDED_PAUSE = 0.01
 """Seconds, randomised; the rows somebody else has locked are free again in a few milliseconds."""
 
 
-def place(here: Context, wish: Wish) -> State | None:
-    """Reserve for a new wish or a waiting one. None: it waits on. Raises NameTaken, RequestChanged.
+def rare_image(here: Context, wish: Wish) -> str | None:
+    """The image that decides between equal fits. Every host has the default one, or soon will."""
+    return None if wish.image == here.default_image else wish.image
 
-    A new vessel that has to wait is looked at once more after its commit: whoever freed a GPU
-    meanwhile did not see it. A miss that is only contention is asked again.
+
+def place(here: Context, wish: Wish, *, waits: bool = False) -> State | None:
+    """Reserve for a new wish or a waiting one. None: it waits on, or waits no longer.
+
+    A miss that is only contention is asked again before anybody is told to wait. Raises NameTaken,
+    RequestChanged.
     """
-    state: State | None = None
-    untold = False
+    near = fleet.find_near_host(here.db, wish, rare_image(here, wish))
+    state = fleet.reserve_vessel(here.db, wish, waits=waits, near_id=near)
     for attempt in range(CONTENDED_TRIES):
-        row = fleet.reserve_vessel(here.db, wish)
-        first_wait = row["state"] == State.QUEUED
-        untold = untold or (first_wait and row["contended"])
-        state = State(row["state"]) if row["state"] else state
-        if state == State.RESERVED or not (row["contended"] or first_wait):
+        if state not in (State.QUEUED, None):
             break
-        if row["contended"]:
+        if not fleet.is_contended(here.db, wish.id):
+            break
+        if near is None:
             time.sleep(random.uniform(0.5, 1.5) * CONTENDED_PAUSE * min(attempt + 1, 5))  # noqa: S311
-    if untold and state == State.QUEUED:
+        near = None
+        state = fleet.reserve_vessel(here.db, wish, waits=True) or state
+    if state == State.QUEUED:
         fleet.note_queued(here.db, wish.id)
+        here.waker.ring()  # whoever freed a GPU before this one's commit did not see it
     if state is not None:
         here.doorbell.ring(WORK, EVENTS)
     return state
 
 
 def serve_queue(here: Context) -> int:
-    """Try every waiting vessel in its order. Returns how many were placed."""
-    placed = 0
-    for id in fleet.list_waiting(here.db):
+    """Place whoever waits and fits, the longest waiting first. Returns how many were placed."""
+    placed, skip = 0, list[str]()
+    while id := fleet.next_waiting(here.db, skip):
         wish = fleet.read_request(here.db, id)
-        if wish and place(here, wish):
+        if wish and place(here, wish, waits=True) == State.RESERVED:
             placed += 1
+        elif wish:
+            skip.append(id)
     return placed

@@ -7,7 +7,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from drc.db import Row
-from drc.errors import BadInput
+from drc.errors import BadInput, NothingFits
+from drc.machine import show_memory
+from drc.plan import Place
+from drc.plan import Verdict as Judged
 
 
 class Strict(BaseModel):
@@ -28,6 +31,8 @@ class VesselRequest(Strict):
     env: dict[str, str] = {}
     lifetime: str | None = Field(None, description="12h, 2d, 1w; default 7d")
     host: str | None = Field(None, description="this host and no other")
+    queue: list[str] = Field([], description="queues, any of which will do; none: default")
+    share: str | None = Field(None, description="the GPUs of this other vessel of one's own")
 
 
 class Gpu(BaseModel):
@@ -50,6 +55,12 @@ class Ssh(BaseModel):
     host_key_alias: str
 
 
+class Home(BaseModel):
+    host: str
+    mib: int | None
+    is_new: bool
+
+
 class Vessel(BaseModel):
     id: str
     name: str
@@ -60,6 +71,10 @@ class Vessel(BaseModel):
     host: str | None
     gpus: list[Gpu]
     gpus_asked: int
+    queues: list[str]
+    shares: str | None = Field(description="the vessel whose GPUs it shares")
+    position: int | None = Field(description="in its queue, while it waits; 1 is next")
+    waits_for: str | None = None
     models: list[str] | None
     cpus: float | None
     memory_mib: int | None
@@ -67,10 +82,24 @@ class Vessel(BaseModel):
     image: str
     image_digest: str | None
     home: str
+    homes: list[Home] = []
     ssh: Ssh
     created_at: datetime
     state_since: datetime
     ends_at: datetime
+
+
+class Verdict(BaseModel):
+    host: str
+    taken: bool
+    reason: str | None = Field(description="why it cannot be there now; null where it fits")
+    home: str | None = Field(description="in words; null where it does not fit")
+
+
+class Plan(BaseModel):
+    verdicts: list[Verdict]
+    never: str | None = Field(description="why no host could ever hold it")
+    ahead: int = Field(description="vessels that wait for the same, and are served before")
 
 
 class HostRequest(Strict):
@@ -85,7 +114,17 @@ class HostRequest(Strict):
     address: str = Field("127.0.0.1", description="where its vessels' SSH ports are published")
     ports_from: int = Field(22000, ge=1024, le=60000)
     simulate: str | None = Field(None, description="a100:8,rtx3090:4 where there is no GPU")
+    queue: list[str] = Field(["default"], min_length=1, description="the queues it belongs to")
     committed: bool = Field(False, description="let it take vessels without a look at it first")
+
+
+class HostQueues(Strict):
+    queue: list[str] = Field(min_length=1)
+
+
+class QueueRequest(Strict):
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")
+    users: list[str] | None = Field(None, description="who may use it; null: everybody")
 
 
 class KeyRequest(Strict):
@@ -100,6 +139,13 @@ class FoundGpu(Strict):
     model: str
     memory_mib: int = Field(gt=0)
     simulated: bool = False
+    parent: str | None = Field(None, description="the card that it is a slice of")
+    island: int | None = Field(None, description="cards of one island are joined by NVLink")
+
+
+class FoundHome(Strict):
+    login: str
+    mib: int | None = None
 
 
 class HostReport(Strict):
@@ -108,6 +154,9 @@ class HostReport(Strict):
     millicpus: int = Field(gt=0)
     memory_mib: int = Field(gt=0)
     gpus: list[FoundGpu]
+    facts: dict[str, Any] = Field({}, description="what else is shown of it")
+    homes: list[FoundHome] | None = Field(None, description="None: not looked for")
+    images: list[str] = []
 
 
 class HostKey(Strict):
@@ -164,7 +213,7 @@ def check_image(image: str) -> str:
     return image
 
 
-def vessel_view(row: Row, host_key: str) -> Vessel:
+def vessel_view(row: Row, host_key: str, position: int | None = None) -> Vessel:
     """A row of read_vessels as the API shows it."""
     return Vessel(
         id=str(row["id"]),
@@ -177,6 +226,9 @@ def vessel_view(row: Row, host_key: str) -> Vessel:
         gpus=[Gpu(**gpu) for gpu in row["gpus"]],
         gpus_asked=row["n_gpus"],
         models=row["models"],
+        queues=row["queues"],
+        shares=row["shares"],
+        position=position,
         cpus=row["millicpus"] / 1000 if row["millicpus"] else None,
         memory_mib=row["memory_mib"],
         shm_mib=row["shm_mib"],
@@ -194,4 +246,30 @@ def vessel_view(row: Row, host_key: str) -> Vessel:
         created_at=row["created_at"],
         state_since=row["state_since"],
         ends_at=row["ends_at"],
+    )
+
+
+def home_note(place: Place, places: list[Place]) -> str:
+    """What an owner finds on a host: their home, or a new one."""
+    if place.has_home:
+        size = f" ({show_memory(place.home_mib)})" if place.home_mib else ""
+        return f"your home is here{size}"
+    elsewhere = [other.name for other in places if other.has_home]
+    return "new, empty home" + (f"; yours is on {', '.join(elsewhere)}" if elsewhere else "")
+
+
+def plan_view(verdicts: list[Judged], refusal: NothingFits | None, ahead: int) -> Plan:
+    places = [verdict.place for verdict in verdicts]
+    return Plan(
+        verdicts=[
+            Verdict(
+                host=place.name,
+                taken=taken,
+                reason=reason,
+                home=home_note(place, places) if reason is None else None,
+            )
+            for place, reason, taken in verdicts
+        ],
+        never=f"{refusal.message} {refusal.hint}" if refusal else None,
+        ahead=ahead,
     )

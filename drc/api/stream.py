@@ -13,9 +13,9 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 
 from drc import fleet
-from drc.api.doorbell import EVENTS
 from drc.db import Database, Row
 from drc.errors import BadInput, DatabaseUnreachable
+from drc.fleet import EVENTS
 
 PATIENCE = 1.0  # seconds without a ring after which the reader looks anyway
 KEEP_ALIVE = 15.0  # seconds of silence after which a comment is sent; proxies cut at 30 to 60
@@ -96,18 +96,24 @@ class Stream:
             if len(rows) < 500:
                 return
 
+    def _before(self, after: Place, owner_id: int | None, vessel_id: str | None) -> list[Row]:
+        if owner_id is None:
+            return fleet.read_events(self.db, after)
+        return fleet.read_owner_events(self.db, after, owner_id, vessel_id=vessel_id)
+
     async def follow(
         self, after: Place, owner_id: int | None, vessel_id: str | None, *, on: bool = True
     ) -> AsyncIterator[str]:
-        """The events after a place, then (if `on`) those that come, as server-sent events."""
+        """The events after a place, then (if `on`) those that come, as server-sent events.
+
+        `owner_id` None: everybody's, and then of every vessel.
+        """
         me = Follower(owner_id, vessel_id, asyncio.get_running_loop())
         self.followers.add(me)  # before catching up, so that nothing falls between
         try:
             yield ": hello\n\n"
             while True:
-                rows = await run_in_threadpool(
-                    fleet.read_events, self.db, after, owner_id=owner_id, vessel_id=vessel_id
-                )
+                rows = await run_in_threadpool(self._before, after, owner_id, vessel_id)
                 for row in rows:
                     after = row["xid"], row["id"]
                     yield encode(row)

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 from drc import fleet
 from drc.api.context import Context
-from drc.api.doorbell import EVENTS, WORK
 from drc.api.queue import serve_queue
 from drc.errors import DrcError
+from drc.fleet import EVENTS, WORK
 from drc.vessel import RESERVED_LIMIT, STARTING_LIMIT, State
 
 PAUSE = 5.0  # seconds; every process sweeps, and each step is safe to do twice at once
@@ -30,6 +30,9 @@ def run_once(here: Context) -> dict[str, int]:
         failed += fleet.fail_vessel(here.db, id, attempt, reason, seen=seen) is not None
     if failed:
         here.doorbell.ring(WORK, EVENTS)
+    untold = [fleet.note_queued(here.db, id) for id in fleet.list_untold(here.db)]
+    if any(untold):
+        here.doorbell.ring(EVENTS)
     return {
         "failed": failed,
         "placed": serve_queue(here),

@@ -11,28 +11,44 @@ from fastapi import Header, Query, Response
 from drc import fleet
 from drc.api.access import Calling, Here, Owner, Routes
 from drc.api.context import Context
-from drc.api.doorbell import EVENTS, WORK
 from drc.api.names import invent_name
-from drc.api.queue import place
-from drc.api.shapes import Vessel, VesselRequest, Why, check_env, check_image, vessel_view
-from drc.auth import openssh_public, token_hash
+from drc.api.queue import place, rare_image
+from drc.api.shapes import (
+    Home,
+    Plan,
+    Vessel,
+    VesselRequest,
+    Why,
+    check_env,
+    check_image,
+    plan_view,
+    vessel_view,
+)
+from drc.auth import Caller, openssh_public, token_hash
 from drc.db import Row
 from drc.errors import (
     BadInput,
     Forbidden,
     NameTaken,
+    NoSuchHost,
+    NoSuchQueue,
     NoSuchVessel,
+    NothingFits,
     RequestChanged,
     Unreachable,
     WrongState,
 )
-from drc.fleet import Wish
-from drc.machine import check_name, model_key, parse_lifetime, parse_memory
-from drc.vessel import DEFAULT_LIFETIME, LONGEST_LIFETIME
+from drc.fleet import EVENTS, WORK, Wish
+from drc.machine import check_name, model_key, parse_lifetime, parse_memory, show_memory
+from drc.plan import Place, never, plan, waits_for
+from drc.vessel import DEFAULT_LIFETIME, LONGEST_LIFETIME, State
 
 routes = Routes("vessels")
 
 MOST_GPUS = 1024
+DEFAULT_QUEUE = "default"
+CPUS_WITHOUT_GPU = 2000  # millicpus
+MEMORY_WITHOUT_GPU = 4096  # MiB
 LOG_PATIENCE = 5.0  # seconds for a conductor to fetch a log
 
 Key = Annotated[
@@ -45,8 +61,31 @@ Key = Annotated[
 ]
 
 
-def wish_of(request: VesselRequest, owner_id: int, key: str | None, here: Context) -> Wish:
-    """The request in the statement's units. Raises BadInput."""
+def usable_queues(here: Context, caller: Caller, names: list[str]) -> list[str]:
+    """The queues asked for, sorted. Raises NoSuchQueue, Forbidden."""
+    asked = sorted(set(names)) or [DEFAULT_QUEUE]
+    users = fleet.read_queues(here.db, asked)
+    for name in asked:
+        if name not in users:
+            raise NoSuchQueue(f"There is no queue called {name}.", hint="drc queue list")
+        allowed = users[name]
+        if allowed is not None and caller.subject not in allowed:
+            who = f"Only {', '.join(allowed)} may" if allowed else "Nobody may"
+            raise Forbidden(f"{who} use the queue {name}.", hint="drc queue list")
+    return asked
+
+
+def host_id_of(here: Context, name: str) -> int:
+    id = fleet.find_host(here.db, name)
+    if id is None:
+        raise NoSuchHost(f"There is no host called {name}.", hint="drc host list")
+    return id
+
+
+def wish_of(
+    request: VesselRequest, owner_id: int, key: str | None, here: Context, caller: Caller
+) -> Wish:
+    """The request in the statement's units. Raises BadInput, NoSuchHost, NoSuchQueue, Forbidden."""
     if not 0 <= request.gpus <= MOST_GPUS:
         raise BadInput(
             f"{request.gpus} is not a number of GPUs that a host can have.",
@@ -56,23 +95,35 @@ def wish_of(request: VesselRequest, owner_id: int, key: str | None, here: Contex
         raise BadInput(f"{request.cpus:g} is not a number of CPUs that a host can have.")
     if not request.gpus and (request.gpu or request.gpu_memory):
         raise BadInput("No GPU is asked for, but a model or GPU memory is.", hint="--gpus 1")
+    if request.share is not None and (request.gpus != 1 or request.gpu or request.gpu_memory):
+        raise BadInput(f"Its GPUs are those of {request.share}.", hint="--share without --gpus")
+    if request.share is not None and (request.host or request.queue):
+        raise BadInput(
+            f"It is where {request.share} is.", hint="--share without --host and --queue"
+        )
+    gpus = request.gpus if request.share is None else 0
     lifetime = parse_lifetime(request.lifetime) if request.lifetime else DEFAULT_LIFETIME
     if not lifetime or lifetime > LONGEST_LIFETIME:
         raise BadInput(
             f"A vessel lives at most {LONGEST_LIFETIME.days} days.", hint="--lifetime 7d"
         )
+
+    def no_gpu(default: int) -> int | None:
+        return None if gpus else default
+
     id = str(uuid.uuid4())
     body = json.dumps(request.model_dump(), sort_keys=True).encode()
     return Wish(
         id=id,
         owner_id=owner_id,
         name=check_name(request.name) if request.name is not None else invent_name(),
-        gpus=request.gpus,
-        models=[model_key(model) for model in request.gpu] or None,
+        queues=usable_queues(here, caller, request.queue),
+        gpus=gpus,
+        models=sorted({model_key(model) for model in request.gpu}) or None,
         gpu_memory_mib=parse_memory(request.gpu_memory) if request.gpu_memory else 0,
-        millicpus=round(request.cpus * 1000) if request.cpus else None,
-        memory_mib=parse_memory(request.memory) if request.memory else None,
-        host=request.host,
+        millicpus=round(request.cpus * 1000) if request.cpus else no_gpu(CPUS_WITHOUT_GPU),
+        memory_mib=parse_memory(request.memory) if request.memory else no_gpu(MEMORY_WITHOUT_GPU),
+        host_id=host_id_of(here, request.host) if request.host else None,
         shm_mib=parse_memory(request.shm) if request.shm else None,
         image=check_image(request.image or here.default_image),
         env=check_env(request.env),
@@ -83,12 +134,32 @@ def wish_of(request: VesselRequest, owner_id: int, key: str | None, here: Contex
     )
 
 
-def view(row: Row, here: Context) -> Vessel:
-    return vessel_view(row, openssh_public(here.secrets.host_key(row["owner"], row["name"])))
+def places_for(here: Context, wish: Wish) -> list[Place]:
+    return fleet.list_places(here.db, wish.owner_id, rare_image(here, wish))
+
+
+def view(row: Row, here: Context, position: int | None = None) -> Vessel:
+    host_key = openssh_public(here.secrets.host_key(row["owner"], row["name"]))
+    return vessel_view(row, host_key, position)
 
 
 def read(here: Context, id: str) -> Row:
     return fleet.read_vessels(here.db, id=id, ended=True)[0]
+
+
+def shown(here: Context, id: str) -> Vessel:
+    """A vessel with its place in line and where its owner's homes are."""
+    row = read(here, id)
+    waits = row["state"] == State.QUEUED
+    vessel = view(row, here, fleet.list_positions(here.db, [id]).get(id) if waits else None)
+    wish = fleet.read_request(here.db, id) if waits else None
+    if wish:
+        vessel.waits_for = waits_for(places_for(here, wish), wish)
+    vessel.homes = [
+        Home(host=home["host"], mib=home["mib"], is_new=home["made_at"] > row["created_at"])
+        for home in fleet.list_homes(here.db, row["owner_id"])
+    ]
+    return vessel
 
 
 def of_name(here: Context, owner: Row, name: str) -> str:
@@ -99,15 +170,39 @@ def of_name(here: Context, owner: Row, name: str) -> str:
     return id
 
 
+def share(here: Context, wish: Wish, owner: Row, name: str) -> None:
+    """Reserve beside the owner's other vessel. Raises WrongState, NothingFits, NameTaken."""
+    lead = read(here, of_name(here, owner, name))
+    if lead["shares"] is not None:
+        raise WrongState(f"{name} has no GPU of its own.", hint=f"--share {lead['shares']}")
+    if not fleet.share_vessel(here.db, wish, str(lead["id"])):
+        if not lead["gpus"]:
+            raise WrongState(f"{name} has no GPU to share; it is {lead['state']}.")
+        raise NothingFits(
+            f"{lead['host']} has not {(wish.millicpus or 0) / 1000:g} CPUs and "
+            f"{show_memory(wish.memory_mib or 0)} left beside {name}, or takes no vessels now.",
+            hint=f"drc host show {lead['host']};  --cpus and --memory ask for less.",
+        )
+    here.doorbell.ring(WORK, EVENTS)
+
+
 @routes.post("/vessels", "vessels:create", status_code=201)
 def create(
-    request: VesselRequest, owner: Owner, here: Here, response: Response, key: Key = None
+    request: VesselRequest,
+    owner: Owner,
+    caller: Calling,
+    here: Here,
+    response: Response,
+    key: Key = None,
 ) -> Vessel:
     """Reserve the best-fitting GPUs, or wait in the queue. `state` says which."""
-    wish = wish_of(request, owner["id"], key, here)
-    here.capacity.check(wish)
+    wish = wish_of(request, owner["id"], key, here, caller)
     try:
-        place(here, wish)
+        if request.share is not None:
+            share(here, wish, owner, request.share)
+        else:
+            here.capacity.check(wish)
+            place(here, wish)
     except (NameTaken, RequestChanged):
         before = fleet.find_request(here.db, owner["id"], key) if key else None
         if before is None:
@@ -122,6 +217,25 @@ def create(
     return view(read(here, wish.id), here)
 
 
+@routes.post("/vessels/plan", "vessels:create")
+def plan_(request: VesselRequest, owner: Owner, caller: Calling, here: Here) -> Plan:
+    """Which host the vessel would be given now, and why not the others. Nothing is reserved."""
+    wish = wish_of(request, owner["id"], None, here, caller)
+    places = places_for(here, wish)
+    return plan_view(plan(places, wish), never(places, wish), fleet.count_alike(here.db, wish))
+
+
+@routes.get("/vessels/{name}/why-not", "vessels:read")
+def why_not(name: str, owner: Owner, here: Here) -> Plan:
+    """Of a vessel that waits: for each host, why it is not there."""
+    wish = fleet.read_request(here.db, of_name(here, owner, name))
+    if wish is None:
+        state = read(here, of_name(here, owner, name))["state"]
+        raise WrongState(f"{name} does not wait; it is {state}.", hint=f"drc show {name}")
+    places = places_for(here, wish)
+    return plan_view(plan(places, wish), never(places, wish), fleet.count_alike(here.db, wish) - 1)
+
+
 @routes.get("/vessels", "vessels:read")
 def list_(
     owner: Owner,
@@ -134,13 +248,15 @@ def list_(
     if everybody and "vessels:read:any" not in caller.permissions:
         raise Forbidden("Seeing everybody's vessels needs the permission vessels:read:any.")
     rows = fleet.read_vessels(here.db, owner_id=None if everybody else owner["id"], ended=ended)
-    return [view(row, here) for row in rows]
+    waiting = [str(row["id"]) for row in rows if row["state"] == State.QUEUED]
+    positions = fleet.list_positions(here.db, waiting) if waiting else {}
+    return [view(row, here, positions.get(str(row["id"]))) for row in rows]
 
 
 @routes.get("/vessels/{name}", "vessels:read")
 def show(name: str, owner: Owner, here: Here) -> Vessel:
     """The living vessel of that name, or the last one that bore it."""
-    return view(read(here, of_name(here, owner, name)), here)
+    return shown(here, of_name(here, owner, name))
 
 
 @routes.get("/vessels/{name}/jupyter", "vessels:connect")

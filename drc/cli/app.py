@@ -6,7 +6,7 @@ from typing import Any
 import typer
 import typer.core
 
-from drc.cli import create, enter, fleet, hosts, keys, up, vessels
+from drc.cli import create, enter, fleet, hosts, keys, plan, queues, up, vessels
 
 
 class Boundary(typer.core.TyperGroup):
@@ -78,6 +78,7 @@ def options(
 app.command()(create.create)
 app.command("list")(vessels.list_)
 app.command()(vessels.show)
+app.command("why-not")(plan.why_not)
 app.command()(enter.ssh)
 app.command()(enter.code)
 app.command()(enter.jupyter)
@@ -86,6 +87,7 @@ app.command()(vessels.logs)
 app.command()(vessels.events)
 app.command()(fleet.gpus)
 app.add_typer(hosts.app, name="host")
+app.add_typer(queues.app, name="queue")
 app.add_typer(keys.app, name="key")
 app.command()(up.up)
 app.command()(up.down)

@@ -34,6 +34,15 @@ def create(
     env: Annotated[list[str] | None, ASK(metavar="K=V", help="May be given several times.")] = None,
     lifetime: Annotated[str | None, ASK(metavar="SPAN", help="12h, 2d, 1w. Default: 7d.")] = None,
     host: Annotated[str | None, ASK(metavar="HOST", help="This host and no other.")] = None,
+    share: Annotated[
+        str | None, ASK(metavar="NAME", help="The GPUs of this other vessel of yours.")
+    ] = None,
+    queue: Annotated[
+        list[str] | None, ASK(metavar="QUEUE", help="Given several times, any of them.")
+    ] = None,
+    plan: Annotated[
+        bool, ASK("--plan", help="Show which host it would get, and why not the others.")
+    ] = False,
     wait: Annotated[bool, ASK("--wait/--no-wait", help="Follow it until it runs.")] = True,
     json: Annotated[bool, ASK("--json", help="The API's own answer on stdout.")] = False,
 ) -> None:
@@ -54,8 +63,15 @@ def create(
         "env": parse_env(env or []),
         "lifetime": lifetime,
         "host": host,
+        "queue": queue or [],
+        "share": share,
     }
+    if plan:
+        from drc.cli.plan import show_plan
+
+        return show_plan(request, json=json)
     run(request, wait=wait, json=json)
+    return None
 
 
 def parse_env(pairs: list[str]) -> dict[str, str]:

@@ -10,10 +10,27 @@ from drc.cli.vessels import Json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from drc.sshkey import PublicKey
+
 app = typer.Typer(
     rich_markup_mode=None, no_args_is_help=True, help="The servers that vessels run on."
 )
-Host = Annotated[str, typer.Argument(help="The host's name.", show_default=False)]
+
+
+def possible(name: str) -> str:
+    """What can be no host's name finds none; sent, it could lead to another page of the API."""
+    import re
+
+    from drc.errors import NoSuchHost
+
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", name):
+        raise NoSuchHost(f"There is no host called {name}.", hint="drc host list")
+    return name
+
+
+Host = Annotated[
+    str, typer.Argument(help="The host's name.", show_default=False, callback=possible)
+]
 PATIENCE = 60.0  # seconds for a conductor to look at a host
 
 
@@ -38,10 +55,13 @@ def list_(json: Json = False) -> None:
             f"{host['millicpus_free'] / 1000:g} of {host['millicpus'] / 1000:g}",
             f"{show_memory(host['memory_free_mib'])} of {show_memory(host['memory_mib'])}",
             str(host["vessels"]),
+            ", ".join(host["queues"]),
         ]
         for host in found
     ]
-    return table(["HOST", "STATE", "GPUS FREE", "CPUS FREE", "MEMORY FREE", "VESSELS"], rows)
+    return table(
+        ["HOST", "STATE", "GPUS FREE", "CPUS FREE", "MEMORY FREE", "VESSELS", "QUEUES"], rows
+    )
 
 
 def state(host: dict[str, Any]) -> str:
@@ -70,27 +90,49 @@ def describe(host: dict[str, Any]) -> None:
     from drc.cli.look import ago, colour
     from drc.machine import show_card, show_memory
 
+    facts = host["facts"]
     lines = [
         ("host", host["name"]),
         ("state", colour(state(host))),
         ("why", host["ill"]),
-        ("docker", host["docker_version"]),
+        ("queues", ", ".join(host["queues"])),
+        ("docker", docker(host)),
+        ("system", ", ".join(filter(None, (facts.get("system"), facts.get("kernel"))))),
+        ("disk", f"{show_memory(facts['disk_free_mib'])} free" if facts else None),
         ("cpus", f"{host['cpus']}, {host['millicpus'] / 1000:g} promised to vessels at most"),
         ("memory", f"{show_memory(host['memory_mib'])} promised at most"),
         ("vessels", str(host["vessels"])),
         ("seen", f"{ago(host['seen_at'])} ago" if host["seen_at"] else None),
     ]
+    lines += [("left out", what) for what in facts.get("left_out", [])]
     if "ssh_user" in host:
         where = f"{host['ssh_user']}@{host['ssh_address']}:{host['ssh_port']}"
         lines.insert(1, ("ssh", f"{where}, vessels' ports on {host['address']}"))
     for label, value in lines:
         if value:
             print(f"{label:<9}{value}")
+    rows: list[tuple[str, str, str, str]] = []
     for gpu in host["gpus"]:
         simulated = " simulated" if gpu["simulated"] else ""
-        held = f"{gpu['vessel']} of {gpu['owner']}" if gpu["vessel"] else "free"
+        held = f"{gpu['vessel']} of {gpu['owner']}" if gpu["vessel"] else ""
+        held = ", ".join(filter(None, (held, gpu["ill"]))) or "free"
         card = f"{gpu['name']}, {show_card(gpu['memory_mib'])}{simulated}"
-        print(f"gpu {gpu['index']:<5}{gpu['model']:<10}{card:<40}{held}")
+        if gpu["island"] is not None:
+            card += f", NVLink group {gpu['island']}"
+        rows.append((str(gpu["index"]), gpu["model"], card, held))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for index, model, card, held in rows:
+        print(f"gpu {index:<5}{model:<{widths[1]}}  {card:<{widths[2]}}  {held}")
+
+
+def docker(host: dict[str, Any]) -> str:
+    """Its engine, and what decides whether root in a vessel is root on the host."""
+    facts = host["facts"]
+    if not facts:
+        return host["docker_version"] or ""
+    root = "root in a vessel is nobody here" if facts["userns"] else "no userns-remap"
+    runtime = facts["default_runtime"]
+    return f"{host['docker_version']}, cgroup v{facts['cgroup']}, runtime {runtime}, {root}"
 
 
 @app.command()
@@ -104,6 +146,9 @@ def add(
         str | None, typer.Option(help="Where its vessels' SSH ports are. Default: the same.")
     ] = None,
     docker_socket: Annotated[str, typer.Option(help="On the host.")] = "/var/run/docker.sock",
+    queue: Annotated[
+        list[str] | None, typer.Option(help="A queue it is to be in; several times.")
+    ] = None,
     simulate: Annotated[
         str | None, typer.Option(help="Where it has no GPU: a100:8,rtx3090:4.")
     ] = None,
@@ -117,21 +162,26 @@ def add(
 
     user, _, place = where.rpartition("@")
     place, _, port = place.partition(":")
+    if port and not (port.isdecimal() and 0 < int(port) < 65536):
+        from drc.errors import BadInput
+
+        raise BadInput(f"“{port}” is not a port.", hint="USER@ADDRESS or USER@ADDRESS:PORT")
     request = {
         "name": name,
         "ssh_user": user or "root",
         "ssh_address": place,
-        "ssh_port": int(port) if port.isdigit() else 22,
+        "ssh_port": int(port or 22),
         "ssh_host_key": host_key,
         "address": address or place,
         "docker_socket": docker_socket,
         "simulate": simulate,
+        "queue": queue or ["default"],
     }
     client().call("POST", "/v1/hosts", request)
-    host = look(name, lambda host: host["shown_host_key"] or host["probed"])
+    host = look(name, lambda host: host["shown_host_key"] or host["probed"], adding=True)
     if not host["probed"] and not host_key:
-        trust(host)
-    host = look(name, lambda host: host["probed"])
+        trust_new(host)
+    host = look(name, lambda host: host["probed"], adding=True)
     describe(host)
     if not host["committed"]:
         confirm(f"Let {name} take vessels?", yes, name)
@@ -139,17 +189,23 @@ def add(
         say(f"{name} is {state(get(f'/v1/hosts/{name}'))}.")
 
 
-def trust(host: dict[str, Any]) -> None:
+def trust_new(host: dict[str, Any]) -> None:
     """Show the fingerprint that the host showed, and pin its key if it is the right one."""
     from drc.cli.account import client
+
+    shown = show_key(host)
+    confirm("Is it that one?", False, host["name"], f"--host-key {shown.fingerprint}")
+    client().call("POST", f"/v1/hosts/{host['name']}/trust", {"ssh_host_key": shown.line})
+
+
+def show_key(host: dict[str, Any]) -> "PublicKey":
     from drc.cli.look import say
     from drc.sshkey import parse_public_key
 
     shown = parse_public_key(host["shown_host_key"])
     say(f"{host['name']} shows the host key {shown.fingerprint} ({shown.kind}).")
     say("  On the host:  ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub", dim=True)
-    confirm("Is it that one?", False, host["name"], f"--host-key {shown.fingerprint}")
-    client().call("POST", f"/v1/hosts/{host['name']}/trust", {"ssh_host_key": shown.line})
+    return shown
 
 
 def confirm(question: str, yes: bool, name: str, option: str = "--yes") -> None:
@@ -168,8 +224,13 @@ def confirm(question: str, yes: bool, name: str, option: str = "--yes") -> None:
     raise BadInput(f"{name} was not added: nobody is there to say yes.", hint=f"Add {option}.")
 
 
-def look(name: str, is_seen: "Callable[[dict[str, Any]], object]") -> dict[str, Any]:
-    """Wait until a conductor has seen the host. Raises HostUnreachable with what it met."""
+def look(
+    name: str, is_seen: "Callable[[dict[str, Any]], object]", *, adding: bool = False
+) -> dict[str, Any]:
+    """Wait until a conductor has seen the host. Raises HostUnreachable with what it met.
+
+    `adding`: one that cannot be looked at is forgotten, unless it was committed before.
+    """
     import time
 
     from drc.cli.account import client, get
@@ -180,10 +241,13 @@ def look(name: str, is_seen: "Callable[[dict[str, Any]], object]") -> dict[str, 
     while not is_seen(host):
         if host["ill"] or time.monotonic() > deadline:
             why: str = host["ill"] or f"No conductor looked at {name} within {PATIENCE:.0f} s."
-            if not host["committed"]:
+            shown, hint = host.get("shown_host_key"), ""
+            if adding and not host["committed"]:
                 client().call("DELETE", f"/v1/hosts/{name}")
                 why += " It was not added."
-            raise HostUnreachable(why)
+            elif shown and shown != host["ssh_host_key"]:
+                hint = f"If it was set up anew:  drc host trust {name}"
+            raise HostUnreachable(why, hint=hint)
         time.sleep(0.1)
         host = get(f"/v1/hosts/{name}")
     return host
@@ -199,9 +263,38 @@ def probe(name: Host) -> None:
     client().call("POST", f"/v1/hosts/{name}/probe")
     after = look(name, lambda host: host["seen_at"] != before["seen_at"])
     describe(after)
-    for field in ("docker_version", "cpus", "n_gpus", "memory_mib", "ill"):
-        if before[field] != after[field]:
-            say(f"{field.replace('_', ' ')}: {before[field]} → {after[field]}", fg="yellow")
+    changes = differences(before, after)
+    for change in changes or ["Nothing changed."]:
+        say(change, fg="yellow" if changes else None)
+
+
+def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """What a look found changed, a sentence each."""
+    from drc.machine import show_memory
+
+    said = [
+        f"{label}: {show(before[field])} → {show(after[field])}"
+        for label, field, show in (
+            ("docker", "docker_version", str),
+            ("cpus", "cpus", str),
+            ("gpus", "n_gpus", str),
+            ("memory", "memory_mib", show_memory),
+        )
+        if before[field] != after[field]
+    ]
+    if before["ill"]:
+        said.append(f"It is well again. It was ill: {before['ill']}")
+    old, new = ({gpu["uuid"]: gpu for gpu in host["gpus"]} for host in (before, after))
+    for uuid, gpu in new.items():
+        was = old.get(uuid)
+        if was is None:
+            said.append(f"gpu {gpu['index']} is new: {gpu['name']} {uuid}")
+        elif was["ill"] != gpu["ill"]:
+            holder = f", held by {gpu['vessel']} of {gpu['owner']}" if gpu["vessel"] else ""
+            said.append(f"gpu {gpu['index']}: {gpu['ill'] or 'well again'}{holder}")
+        elif was["index"] != gpu["index"]:
+            said.append(f"gpu {was['index']} is number {gpu['index']} now: {uuid}")
+    return said
 
 
 @app.command()
@@ -231,14 +324,92 @@ def drain(
 ) -> None:
     """Cordon it and end the vessels on it. Homes stay."""
     from drc.cli.account import client, get
-    from drc.cli.look import say
+    from drc.cli.look import count, say
     from drc.errors import BadInput
 
-    count = get(f"/v1/hosts/{name}")["vessels"]
+    number = get(f"/v1/hosts/{name}")["vessels"]
+    there = count(number, "vessel")
     asked = sys.stdin.isatty() and sys.stderr.isatty()
-    if count and not yes and not (asked and typer.confirm(f"End {count} vessels?", err=True)):
-        raise BadInput(f"{name} was not drained; it has {count} vessels.", hint="Add --yes.")
+    if number and not yes and not (asked and typer.confirm(f"End {there}?", err=True)):
+        raise BadInput(f"{name} was not drained; it has {there}.", hint="Add --yes.")
     ended = client().call("POST", f"/v1/hosts/{name}/drain")["vessels"]
     for vessel in ended:
         print(f"{vessel['name']} of {vessel['owner']} ends")
     say(f"{name} is drained: it takes no new vessels.")
+
+
+@app.command("set")
+def set_(
+    name: Host,
+    queue: Annotated[list[str], typer.Option(help="A queue it is to be in; several times.")],
+) -> None:
+    """Put a host into these queues and no others. Vessels on it stay."""
+    from drc.cli.account import client
+    from drc.cli.look import say
+
+    client().call("POST", f"/v1/hosts/{name}/queues", {"queue": queue})
+    say(f"{name} is in {', '.join(sorted(set(queue)))}.")
+
+
+@app.command()
+def trust(
+    name: Host,
+    host_key: Annotated[
+        str | None, typer.Option(metavar="SHA256:…", help="Its new key's fingerprint.")
+    ] = None,
+) -> None:
+    """Pin the new host key of a host that was set up anew."""
+    from drc.cli.account import client, get
+    from drc.cli.look import say
+    from drc.errors import BadInput
+
+    host = get(f"/v1/hosts/{name}")
+    if not host.get("shown_host_key") or host["shown_host_key"] == host["ssh_host_key"]:
+        raise BadInput(f"{name} shows no other key than the pinned one.")
+    shown = show_key(host)
+    asked = sys.stdin.isatty() and sys.stderr.isatty()
+    if host_key is None and not (asked and typer.confirm("Is it that one?", err=True)):
+        raise BadInput(
+            f"The key of {name} was not changed.", hint=f"--host-key {shown.fingerprint}"
+        )
+    if host_key not in (None, shown.fingerprint):
+        raise BadInput(f"{name} does not show {host_key}. Its key was not changed.")
+    client().call("POST", f"/v1/hosts/{name}/trust", {"ssh_host_key": shown.line})
+    seen_at = host["seen_at"]
+    host = look(name, lambda host: host["seen_at"] != seen_at)
+    say(f"{name} is {state(host)}.")
+
+
+@app.command()
+def remove(
+    name: Host,
+    lost: Annotated[
+        bool, typer.Option("--lost", help="It will never answer again: its vessels have failed.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Take a host out. Homes and images stay on it."""
+    import time
+
+    from drc.cli.account import client, get
+    from drc.cli.look import count, say
+    from drc.errors import BadInput, HostUnreachable, NoSuchHost
+
+    number = get(f"/v1/hosts/{name}")["vessels"]
+    if lost and number and not yes:
+        asked = sys.stdin.isatty() and sys.stderr.isatty()
+        there = count(number, "vessel")
+        if not (asked and typer.confirm(f"Give up {there} on {name}?", err=True)):
+            raise BadInput(f"{name} was not removed; it has {there}.", hint="Add --yes.")
+    client().call("DELETE", f"/v1/hosts/{name}", params={"lost": lost})
+    deadline, ill = time.monotonic() + PATIENCE, ""
+    try:
+        while time.monotonic() < deadline:
+            ill = get(f"/v1/hosts/{name}")["ill"]
+            time.sleep(0.1)
+    except NoSuchHost:
+        return say(f"{name} is removed." + ("" if lost else " Homes on it stay."))
+    raise HostUnreachable(
+        f"{name} is not cleared yet, and tried again until it is. {ill or ''}".rstrip(),
+        hint=f"drc host remove --lost {name}  if it will never answer again.",
+    )

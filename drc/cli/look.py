@@ -19,6 +19,7 @@ COLOURS = {
     "failed": "red",
     "buried": "bright_black",
     "free": "green",
+    "taken": "green",
     "open": "green",
     "cordoned": "yellow",
     "uncommitted": "yellow",
@@ -28,7 +29,8 @@ COLOURS = {
 
 def colour(word: str) -> str:
     """A state in its colour, where standard output is a terminal."""
-    return typer.style(word, fg=COLOURS.get(word)) if sys.stdout.isatty() else word
+    fg = COLOURS.get(word)
+    return typer.style(word, fg=fg) if fg and sys.stdout.isatty() else word
 
 
 def say(text: str = "", **style: Any) -> None:
@@ -84,6 +86,17 @@ def ago(stamp: str) -> str:
 
 def until(stamp: str) -> str:
     return show_span(datetime.fromisoformat(stamp) - datetime.now(UTC))
+
+
+def ordinal(number: int) -> str:
+    """`1st`, `2nd`, `11th`."""
+    last = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{'th' if number % 100 in (11, 12, 13) else last}"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 vessel`, `2 vessels`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def shares(vessel: dict[str, Any]) -> str:

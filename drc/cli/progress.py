@@ -6,8 +6,9 @@ from typing import Any
 
 import typer
 
-from drc.cli.look import say, shares, show_gpus, until
+from drc.cli.look import ordinal, say, shares, show_gpus, until
 from drc.cli.sshconfig import command
+from drc.machine import show_memory
 
 # what each event ends, and what begins with it
 PHASES = {
@@ -20,6 +21,24 @@ PHASES = {
     "running": ("running", ""),
 }
 WIDTH = 10
+
+
+def waiting(vessel: dict[str, Any]) -> str:
+    """Where a vessel stands in line and what it waits for; it may be served already."""
+    if not vessel["position"]:
+        return "for a moment"
+    line = f"{ordinal(vessel['position'])} in line"
+    reason = f"\n    waits for {vessel['waits_for'].rstrip('.')}." if vessel["waits_for"] else "."
+    return f"{line}{reason}\n    It starts by itself; Ctrl-C leaves it waiting."
+
+
+def home(vessel: dict[str, Any]) -> str:
+    """What its owner finds there, where they have a home already."""
+    old = [home for home in vessel["homes"] if not home["is_new"]]
+    for one in old:
+        if one["host"] == vessel["host"]:
+            return "your home is here" + (f" ({show_memory(one['mib'])})" if one["mib"] else "")
+    return f"new, empty home; yours is on {', '.join(one['host'] for one in old)}" if old else ""
 
 
 class Progress:
@@ -53,14 +72,14 @@ class Progress:
 
     def _detail(self, event: dict[str, Any]) -> str:
         vessel, name = self.vessel, self.vessel["name"]
-        if event["kind"] == "queued":
-            return "nothing is free that fits; it starts by itself.  Ctrl-C leaves it waiting."
-        if event["kind"] == "reserved":
-            if not vessel["host"]:
-                from drc.cli.account import get
+        if event["kind"] in ("queued", "reserved"):
+            from drc.cli.account import get
 
-                vessel = self.vessel = get(f"/v1/vessels/{name}")
-            parts = [vessel["host"], show_gpus(vessel["gpus"]), shares(vessel)]
+            vessel = self.vessel = get(f"/v1/vessels/{name}")
+        if event["kind"] == "queued":
+            return waiting(vessel)
+        if event["kind"] == "reserved":
+            parts = [vessel["host"], show_gpus(vessel["gpus"]), shares(vessel), home(vessel)]
             return " · ".join(part for part in parts if part and part != "none")
         if event["kind"] == "image_ready":
             return vessel["image"]

@@ -1,8 +1,12 @@
 """Looking at vessels and ending them."""
 
+import sys
+import time
 from typing import Annotated, Any
 
 import typer
+
+WATCH_PAUSE = 2.0  # seconds
 
 
 def possible(names: Any) -> Any:
@@ -27,15 +31,34 @@ Json = Annotated[bool, typer.Option("--json", help="The API's own answer.")]
 def list_(
     everybody: Annotated[bool, typer.Option("--all", "-a", help="Everybody's vessels.")] = False,
     ended: Annotated[bool, typer.Option("--ended", help="Buried and failed ones too.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Again every 2 s.")] = False,
     json: Json = False,
 ) -> None:
     """Your vessels."""
     from drc.cli.account import get, print_json
-    from drc.cli.look import ago, say, shares, show_gpus, table, until
 
-    found = get("/v1/vessels", everybody=everybody, ended=ended)
-    if json:
-        return print_json(found)
+    while True:
+        found = get("/v1/vessels", everybody=everybody, ended=ended)
+        if json:
+            print_json(found)
+        else:
+            if watch:
+                clear_screen()
+            print_vessels(found, everybody)
+        if not watch:
+            return
+        sys.stdout.flush()
+        time.sleep(WATCH_PAUSE)
+
+
+def clear_screen() -> None:
+    """On a terminal; elsewhere one table follows the other."""
+    print("\033[H\033[J" if sys.stdout.isatty() else "\n", end="")
+
+
+def print_vessels(found: list[dict[str, Any]], everybody: bool) -> None:
+    from drc.cli.look import ago, ordinal, say, shares, show_gpus, table, until
+
     if not found:
         return say("You have no vessels.  drc create --gpus 1  makes one.")
     head = ["NAME", "STATE", "HOST", "GPUS", "SHARE", "AGE", "ENDS IN"]
@@ -43,7 +66,7 @@ def list_(
         [
             vessel["name"],
             vessel["state"],
-            vessel["host"] or "-",
+            vessel["host"] or (ordinal(vessel["position"]) if vessel["position"] else "-"),
             show_gpus(vessel["gpus"], vessel["gpus_asked"], vessel["models"]),
             shares(vessel) or "-",
             ago(vessel["created_at"]),
@@ -72,7 +95,7 @@ def show(name: Name, json: Json = False) -> None:
 
 def described(vessel: dict[str, Any]) -> list[tuple[str, str]]:
     """The lines of `drc show`, those that say something."""
-    from drc.cli.look import ago, colour, shares, show_gpus, until
+    from drc.cli.look import ago, colour, ordinal, shares, show_gpus, until
     from drc.cli.sshconfig import command
 
     ssh, living = vessel["ssh"], vessel["state"] not in ("buried", "failed")
@@ -81,8 +104,12 @@ def described(vessel: dict[str, Any]) -> list[tuple[str, str]]:
         ("vessel", f"{vessel['name']} of {vessel['owner']}"),
         ("state", f"{colour(vessel['state'])} for {ago(vessel['state_since'])}"),
         ("why", vessel["reason"]),
+        ("line", ordinal(vessel["position"]) if vessel["position"] else None),
+        ("waits for", vessel["waits_for"]),
         ("host", vessel["host"]),
+        ("queue", ", ".join(vessel["queues"]) if vessel["queues"] != ["default"] else None),
         ("gpus", show_gpus(vessel["gpus"], vessel["gpus_asked"], vessel["models"])),
+        ("shares", f"the GPUs of {vessel['shares']}" if vessel["shares"] else None),
         ("share", shares(vessel)),
         ("image", f"{vessel['image']} {(vessel['image_digest'] or '')[:19]}".strip()),
         ("home", vessel["home"]),
@@ -135,6 +162,9 @@ def events(
     name: Annotated[
         str | None, typer.Argument(help="One vessel; all of yours without.", callback=possible)
     ] = None,
+    everybody: Annotated[
+        bool, typer.Option("--all", "-a", help="To everybody's, and to hosts.")
+    ] = False,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they come.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
@@ -144,7 +174,7 @@ def events(
     from drc.cli.account import client
     from drc.cli.look import colour
 
-    for event in client().events(after="0-0", vessel=name, follow=follow):
+    for event in client().events(after="0-0", vessel=name, follow=follow, everybody=everybody):
         if json:
             print(encoder.dumps(event), flush=True)
             continue

@@ -1,14 +1,16 @@
 -- Add a host, or change how one is reached, and have a conductor look at it.
 -- Parameters: name text, ssh_user text, ssh_address text, ssh_port int,
 --   ssh_host_key text (NULL: not known yet; SHA256:…: only its fingerprint), docker_socket text,
---   address text, ports_from int, simulate text (NULL: real GPUs only), committed boolean.
+--   address text, ports_from int, simulate text (NULL: real GPUs only), queues text[] (sorted),
+--   committed boolean.
 WITH h AS (
   INSERT INTO host (name, ssh_user, ssh_address, ssh_port, ssh_host_key, docker_socket, address,
-                    ports_from, simulate, committed)
+                    ports_from, simulate, queues, committed)
   VALUES (%(name)s::text, %(ssh_user)s::text, %(ssh_address)s::text, %(ssh_port)s::int,
           %(ssh_host_key)s::text, %(docker_socket)s::text, %(address)s::text,
-          %(ports_from)s::int, %(simulate)s::text, %(committed)s::boolean)
-  ON CONFLICT ON CONSTRAINT a_host_name_is_used_once DO UPDATE
+          %(ports_from)s::int, %(simulate)s::text, %(queues)s::text[],
+          %(committed)s::boolean)
+  ON CONFLICT (name) WHERE removed_at IS NULL DO UPDATE
   SET ssh_user = EXCLUDED.ssh_user, ssh_address = EXCLUDED.ssh_address,
       ssh_port = EXCLUDED.ssh_port, ssh_host_key = EXCLUDED.ssh_host_key,
       docker_socket = EXCLUDED.docker_socket, address = EXCLUDED.address,

@@ -1,10 +1,13 @@
 -- The host's Docker says that the container is absent: give back what the vessel held.
 -- Parameters: id uuid, attempt int, sources text[].
--- Zero rows: it is not stopping, or this is another attempt. Nothing is given back then.
+-- Zero rows: it is not stopping, this is another attempt, or another vessel still shares its GPUs.
+--   Nothing is given back then.
 -- Locks: the vessel's row, its host's row, then GPUs and counter, each from the part before.
 WITH v AS (
   UPDATE vessel SET state = outcome, state_since = clock_timestamp()
   WHERE id = %(id)s::uuid AND attempt = %(attempt)s::int AND state = ANY (%(sources)s::text[])
+    AND NOT EXISTS (SELECT FROM vessel s
+                    WHERE s.shares_id = vessel.id AND s.state NOT IN ('buried', 'failed'))
   RETURNING id, owner_id, attempt, state, reason, host_id, millicpus, memory_mib
 ),
 h AS MATERIALIZED (
@@ -13,10 +16,11 @@ h AS MATERIALIZED (
 g AS (
   UPDATE gpu SET vessel_id = NULL FROM v, h
   WHERE gpu.vessel_id = v.id AND h.id = gpu.host_id
-  RETURNING gpu.id, gpu.host_id, gpu.model, gpu.memory_mib
+  RETURNING gpu.id, gpu.host_id, gpu.model, gpu.memory_mib, gpu.ill
 ),
 n AS (
-  SELECT host_id, model, memory_mib, count(*) AS freed FROM g GROUP BY host_id, model, memory_mib
+  SELECT host_id, model, memory_mib, count(*) AS freed FROM g WHERE ill IS NULL
+  GROUP BY host_id, model, memory_mib
 ),
 c AS (
   UPDATE gpu_count c SET n_free = c.n_free + n.freed FROM n
@@ -28,14 +32,10 @@ u AS (
   FROM v, h WHERE host.id = h.id
 ),
 l AS (
-  UPDATE held SET until_at = now() FROM v WHERE held.vessel_id = v.id AND held.until_at IS NULL
-),
-f AS (
-  INSERT INTO event (kind, vessel_id, attempt, data)
-  SELECT 'gpu_freed', v.id, v.attempt, jsonb_build_object('host_id', n.host_id, 'model', n.model,
-         'freed', n.freed)
-  FROM v, n
+  UPDATE held SET until_at = now() FROM g WHERE held.gpu_id = g.id AND held.until_at IS NULL
 )
 INSERT INTO event (kind, owner_id, vessel_id, attempt, data)
-SELECT state, owner_id, id, attempt, jsonb_build_object('reason', reason) FROM v
+SELECT state, owner_id, id, attempt,
+       jsonb_build_object('reason', reason, 'freed', (SELECT coalesce(sum(freed), 0) FROM n))
+FROM v
 RETURNING kind AS state

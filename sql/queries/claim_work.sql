@@ -8,7 +8,7 @@ WITH due AS MATERIALIZED (
   WHERE run_at <= clock_timestamp()
     AND (lease_until IS NULL OR lease_until < now())
     AND NOT host_id = ANY (%(hosts)s::int[])
-  ORDER BY run_at
+  ORDER BY id
   LIMIT 1
   FOR UPDATE SKIP LOCKED
 ),
@@ -39,7 +39,7 @@ SELECT w.id, w.verb, w.host_id, w.vessel_id, w.attempt, w.generation, w.tries,
        v.name, v.state, v.image, v.env, v.millicpus, v.memory_mib, v.shm_mib, v.gpus AS n_gpus,
        o.login, o.uid,
        coalesce((SELECT array_agg(g.uuid ORDER BY g.idx) FROM gpu g
-                 WHERE g.vessel_id = v.id AND NOT g.simulated), '{}') AS gpu_uuids
+                 WHERE g.vessel_id = coalesce(v.shares_id, v.id) AND NOT g.simulated), '{}') AS gpu_uuids
 FROM w
 LEFT JOIN vessel v ON v.id = w.vessel_id
 LEFT JOIN owner o ON o.id = v.owner_id

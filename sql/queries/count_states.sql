@@ -5,4 +5,9 @@ WHERE state NOT IN ('buried', 'failed') GROUP BY state
 UNION ALL
 SELECT 'work', verb, count(*) FROM outbox GROUP BY verb
 UNION ALL
-SELECT 'gpu', CASE WHEN vessel_id IS NULL THEN 'free' ELSE 'held' END, count(*) FROM gpu GROUP BY 2
+SELECT 'host', CASE WHEN ill IS NOT NULL THEN 'ill' WHEN open THEN 'open' ELSE 'closed' END, count(*)
+FROM host WHERE removed_at IS NULL GROUP BY 2
+UNION ALL
+SELECT 'gpu', CASE WHEN vessel_id IS NOT NULL THEN 'held' WHEN ill IS NOT NULL THEN 'ill' ELSE 'free' END,
+       count(*)
+FROM gpu WHERE NOT removed GROUP BY 2

@@ -10,7 +10,18 @@ WITH v AS (
       image_ready_at = CASE WHEN %(kind)s::text = 'image_ready'
                             THEN clock_timestamp() ELSE image_ready_at END
   WHERE id = %(id)s::uuid AND attempt = %(attempt)s::int AND state = 'starting'
-  RETURNING id, owner_id, attempt
+  RETURNING id, owner_id, attempt, host_id, image
+),
+m AS (
+  -- its home is made next, and its image is there
+  INSERT INTO home (owner_id, host_id) SELECT owner_id, host_id FROM v
+  WHERE %(kind)s::text = 'image_ready'
+  ON CONFLICT DO NOTHING
+),
+i AS (
+  INSERT INTO image_on_host (image, host_id) SELECT image, host_id FROM v
+  WHERE %(kind)s::text = 'image_ready'
+  ON CONFLICT DO NOTHING
 )
 INSERT INTO event (kind, owner_id, vessel_id, attempt, data)
 SELECT %(kind)s::text, owner_id, id, attempt, %(data)s::jsonb FROM v

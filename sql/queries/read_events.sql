@@ -1,13 +1,10 @@
--- Events after a place in the stream, oldest first. Only rows below every running transaction are
--- shown, so that none can appear later behind the place.
--- Parameters: after_xid text, after_id bigint, owner_id bigint (NULL: everybody's),
---   vessel_id uuid (NULL: any), most int. Zero rows: nothing new.
+-- Everybody's events after a place in the stream, oldest first. Only rows below every running
+-- transaction are shown, so that none can appear later behind the place.
+-- Parameters: after_xid text, after_id bigint, most int. Zero rows: nothing new.
 SELECT e.xid::text AS xid, e.id, e.at, e.kind, e.owner_id, e.vessel_id, e.attempt, e.data,
        v.name AS vessel
 FROM event e LEFT JOIN vessel v ON v.id = e.vessel_id
 WHERE (e.xid, e.id) > (%(after_xid)s::text::xid8, %(after_id)s::bigint)
   AND e.xid < pg_snapshot_xmin(pg_current_snapshot())
-  AND (%(owner_id)s::bigint IS NULL OR e.owner_id = %(owner_id)s::bigint)
-  AND (%(vessel_id)s::uuid IS NULL OR e.vessel_id = %(vessel_id)s::uuid)
 ORDER BY e.xid, e.id
 LIMIT %(most)s::int

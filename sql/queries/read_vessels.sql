@@ -3,17 +3,20 @@
 --   buried and failed ones too), most int. Zero rows: none.
 SELECT v.id, v.name, o.login AS owner, o.uid, v.owner_id, v.state, v.reason, v.outcome, v.attempt,
        v.gpus AS n_gpus, v.models, v.gpu_memory_mib, v.wants_millicpus, v.wants_memory_mib,
-       v.wants_host, v.shm_mib, v.image, v.image_digest, v.env, v.lifetime,
+       w.name AS wants_host, v.queues, v.shm_mib, v.image, v.image_digest, v.env, v.lifetime,
        v.host_id, h.name AS host, v.millicpus, v.memory_mib, v.ssh_address, v.ssh_port,
-       v.created_at, v.state_since, v.ends_at,
+       s.name AS shares, v.created_at, v.state_since, v.ends_at,
        coalesce(
          (SELECT jsonb_agg(jsonb_build_object('uuid', g.uuid, 'name', g.name, 'model', g.model,
                    'memory_mib', g.memory_mib, 'index', g.idx, 'simulated', g.simulated)
                    ORDER BY g.idx)
-          FROM gpu g WHERE g.vessel_id = v.id), '[]') AS gpus
+          FROM gpu g WHERE g.vessel_id = coalesce(v.shares_id, v.id)
+            AND v.state NOT IN ('buried', 'failed')), '[]') AS gpus
 FROM vessel v
 JOIN owner o ON o.id = v.owner_id
 LEFT JOIN host h ON h.id = v.host_id
+LEFT JOIN host w ON w.id = v.wants_host_id
+LEFT JOIN vessel s ON s.id = v.shares_id
 WHERE (%(id)s::uuid IS NULL OR v.id = %(id)s::uuid)
   AND (%(owner_id)s::bigint IS NULL OR v.owner_id = %(owner_id)s::bigint)
   AND (%(ended)s::boolean OR v.state NOT IN ('buried', 'failed'))

@@ -1,35 +1,91 @@
--- What a conductor found a host to be; it is well. GPUs are only added: one that is gone is not forgotten.
--- Parameters: id int, docker_version text, cpus int, millicpus int, memory_mib int,
---   gpus jsonb (uuid, index, name, model, memory_mib, simulated).
+-- What a conductor found a host to be; it is well. A card that is gone is not forgotten: it is ill, and
+-- whoever holds it goes on holding it.
+-- Parameters: id int, docker_version text, cpus int, millicpus int, memory_mib int, facts jsonb,
+--   gpus jsonb (uuid, index, name, model, memory_mib, simulated, parent, island).
 -- Zero rows: no such host.
-WITH seen AS (
+-- Locks: the host's row, so that nobody takes or gives back its cards meanwhile, then cards, counters.
+WITH seen AS MATERIALIZED (
   SELECT * FROM jsonb_to_recordset(%(gpus)s::jsonb)
-    AS g (uuid text, index smallint, name text, model text, memory_mib int, simulated boolean)
+    AS g (uuid text, index smallint, name text, model text, memory_mib int, simulated boolean,
+          parent text, island smallint)
 ),
-m AS (
-  INSERT INTO gpu_model SELECT DISTINCT model FROM seen ON CONFLICT DO NOTHING
+h AS MATERIALIZED (
+  SELECT id, queues, open FROM host
+  WHERE id = %(id)s::int AND removed_at IS NULL
+  FOR NO KEY UPDATE
 ),
-added AS (
-  INSERT INTO gpu (host_id, uuid, idx, name, model, memory_mib, simulated)
-  SELECT %(id)s::int, uuid, index, name, model, memory_mib, simulated FROM seen
-  WHERE NOT EXISTS (SELECT FROM gpu g WHERE g.uuid = seen.uuid AND g.host_id = %(id)s::int)
-  RETURNING model, memory_mib
+gone AS (
+  UPDATE gpu g SET ill = 'gone: the host''s last look did not find it'
+  FROM h
+  WHERE g.host_id = h.id AND NOT g.removed AND g.ill IS NULL
+    AND NOT EXISTS (SELECT FROM seen s WHERE s.uuid = g.uuid)
+  RETURNING g.model, g.memory_mib, g.vessel_id
+),
+back AS (
+  UPDATE gpu g SET ill = NULL, idx = s.index, island = s.island
+  FROM h, seen s
+  WHERE g.host_id = h.id AND NOT g.removed AND s.uuid = g.uuid AND g.ill LIKE 'gone:%%'
+  RETURNING g.model, g.memory_mib, g.vessel_id
 ),
 renumbered AS (
-  UPDATE gpu SET idx = seen.index FROM seen
-  WHERE gpu.uuid = seen.uuid AND gpu.host_id = %(id)s::int AND gpu.idx <> seen.index
+  UPDATE gpu g SET idx = s.index, island = s.island
+  FROM h, seen s
+  WHERE g.host_id = h.id AND NOT g.removed AND s.uuid = g.uuid
+    AND (g.ill IS NULL OR g.ill NOT LIKE 'gone:%%')
+    AND (g.idx, g.island) IS DISTINCT FROM (s.index, s.island)
+),
+added AS (
+  INSERT INTO gpu (host_id, uuid, idx, name, model, memory_mib, simulated, parent, island)
+  SELECT h.id, s.uuid, s.index, s.name, s.model, s.memory_mib, s.simulated, s.parent, s.island
+  FROM h, seen s
+  WHERE NOT EXISTS (SELECT FROM gpu g WHERE g.uuid = s.uuid AND g.host_id = h.id AND NOT g.removed)
+  ORDER BY s.index
+  RETURNING model, memory_mib
+),
+kind AS (
+  INSERT INTO gpu_kind (model, queues, whole)
+  SELECT m.model, h.queues, m.whole
+  FROM h, (SELECT model, bool_and(parent IS NULL) AS whole FROM seen GROUP BY model
+           UNION ALL SELECT 'none', false) m
+  ORDER BY m.model  -- as everybody does, so that no two lock each other out
+  ON CONFLICT (model, queues) DO UPDATE SET whole = EXCLUDED.whole
+  RETURNING id, model
+),
+changed AS (
+  SELECT model, memory_mib, sum(free) AS free, sum(present) AS present
+  FROM (
+    SELECT model, memory_mib, 1 AS free, 1 AS present FROM added
+    UNION ALL
+    SELECT model, memory_mib, (vessel_id IS NULL)::int, 1 FROM back
+    UNION ALL
+    SELECT model, memory_mib, -(vessel_id IS NULL)::int, -1 FROM gone
+  ) one
+  GROUP BY model, memory_mib
 ),
 c AS (
-  INSERT INTO gpu_count (host_id, model, memory_mib, n_free)
-  SELECT %(id)s::int, model, memory_mib, count(*) FROM added GROUP BY model, memory_mib
-  ON CONFLICT (host_id, model, memory_mib) DO UPDATE
-  SET n_free = gpu_count.n_free + EXCLUDED.n_free
+  MERGE INTO gpu_count c
+  USING (
+    SELECT h.id, h.open, ch.model, ch.memory_mib, ch.free, ch.present, kind.id AS kind_id
+    FROM h, changed ch LEFT JOIN kind ON kind.model = ch.model
+    UNION ALL
+    SELECT h.id, h.open, 'none', 0, (SELECT count(*) FROM seen), 0, kind.id
+    FROM h JOIN kind ON kind.model = 'none'
+  ) s
+  ON (c.host_id, c.model, c.memory_mib) = (s.id, s.model, s.memory_mib)
+  WHEN MATCHED AND (s.model = 'none' OR (s.free, s.present) <> (0, 0)) THEN
+    -- tried at first with our snapshot's count, which a burial may have raised since: then again
+    UPDATE SET n_free = CASE WHEN s.model = 'none' THEN s.free ELSE greatest(c.n_free + s.free, 0) END,
+               n_all = c.n_all + s.present
+  WHEN NOT MATCHED THEN
+    INSERT (host_id, model, memory_mib, n_free, n_all, kind_id, open)
+    VALUES (s.id, s.model, s.memory_mib, s.free, s.present, s.kind_id, s.open)
 )
 UPDATE host
 SET docker_version = %(docker_version)s::text, cpus = %(cpus)s::int, probed = true, ill = NULL,
-    n_gpus = n_gpus + (SELECT count(*) FROM added),
+    n_gpus = (SELECT count(*) FROM seen), facts = %(facts)s::jsonb,
     millicpus_free = millicpus_free + %(millicpus)s::int - millicpus, millicpus = %(millicpus)s::int,
     memory_free_mib = memory_free_mib + %(memory_mib)s::int - memory_mib,
     memory_mib = %(memory_mib)s::int, seen_at = now()
-WHERE id = %(id)s::int
-RETURNING id
+FROM h
+WHERE host.id = h.id
+RETURNING host.id

@@ -1,136 +1,112 @@
 -- Reserve the best-fitting host and its GPUs for one vessel, or let it wait: one statement, one
 -- round trip, one commit. A new id is inserted; an id that waits already is placed if it can be.
+-- Kept lean, for every part costs every create: what is asked on a miss only is is_contended.sql.
 --
--- Parameters: id uuid, owner_id bigint, name text, gpus smallint, models text[] (NULL: any),
---   gpu_memory_mib int, millicpus int (NULL: the host's share per GPU), memory_mib int (likewise),
---   host text (NULL: any), shm_mib int (NULL: half the memory), image text, env jsonb, lifetime interval,
---   token_hash bytea, idempotency_key text, request_hash bytea.
--- Always one row. `state` NULL: the id exists and waits on, or no longer waits. `contended`: a host
---   would fit, but its rows were locked by somebody else; ask again before telling anyone to wait.
--- Locks: one gpu_count and one host row per model asked for, then the GPUs taken; all by SKIP
---   LOCKED, so nobody waits for anybody and no two of these can deadlock. Rows that are changed
---   are read from the part that locked them: parts of one statement run in any order.
-WITH cpu_default AS (
-  -- a vessel without GPU gets 2 CPUs and 4 GiB unless it asks for something else
-  SELECT CASE WHEN %(gpus)s::int = 0 THEN coalesce(%(millicpus)s::int, 2000)
-              ELSE %(millicpus)s::int END AS millicpus,
-         CASE WHEN %(gpus)s::int = 0 THEN coalesce(%(memory_mib)s::int, 4096)
-              ELSE %(memory_mib)s::int END AS memory_mib
-),
-with_gpus AS MATERIALIZED (
+-- Parameters: id uuid, owner_id bigint, name text, queues text[], gpus smallint, models text[]
+--   (NULL: any whole card), gpu_memory_mib int, millicpus int (NULL: the host's share per GPU),
+--   memory_mib int (likewise), host_id int (NULL: any), near_id int (NULL: any; this host for now),
+--   shm_mib int (NULL: half the memory), image text, env jsonb, lifetime interval, shape bigint,
+--   waits boolean (it is in the queue already), token_hash bytea, idempotency_key text,
+--   request_hash bytea.
+-- Zero rows: the id exists, and waits on or no longer waits.
+-- Locks: one host and one gpu_count row per kind that would do, then the GPUs taken, in the order in
+--   which everybody locks them; by SKIP LOCKED, so that hardly anybody waits for anybody. (A row that
+--   was changed between our look and our lock is waited for all the same.) Rows that are changed are
+--   read from the part that locked them: parts of one statement run in any order.
+WITH best AS MATERIALIZED (
   SELECT pick.*
-  FROM gpu_model m
+  FROM gpu_kind k
   CROSS JOIN LATERAL (
-    -- the host in a subquery that locks: the planner can only walk gpu_count in best-fit order and
-    -- look at each host as it comes, and so stops at the first that fits
-    SELECT c.host_id, c.model, c.memory_mib AS gpu_mib, c.n_free, h.millicpus, h.memory_mib
-    FROM gpu_count c
+    SELECT l.*
+    FROM (
+      -- in best-fit order, and no further than somebody is likely to have been faster
+      SELECT c.host_id, c.memory_mib
+      FROM gpu_count c
+      CROSS JOIN LATERAL (
+        -- apart, so that the planner can only look at each host as the counters come
+        SELECT FROM host h
+        WHERE h.id = c.host_id
+          AND h.millicpus_free >= coalesce(%(millicpus)s::int, h.millicpus_per_gpu * %(gpus)s::int)
+          AND h.memory_free_mib
+              >= coalesce(%(memory_mib)s::int, h.memory_per_gpu_mib * %(gpus)s::int)
+        OFFSET 0
+      ) h
+      WHERE c.open
+        AND c.kind_id = k.id
+        AND c.memory_mib >= %(gpu_memory_mib)s::int
+        AND c.n_free >= %(gpus)s::int
+        AND c.host_id BETWEEN coalesce(%(near_id)s::int, %(host_id)s::int, 0)
+                          AND coalesce(%(near_id)s::int, %(host_id)s::int, 2147483647)
+      ORDER BY c.memory_mib, c.n_free, c.host_id
+      LIMIT 16
+    ) c
     CROSS JOIN LATERAL (
-      SELECT coalesce(%(millicpus)s::int, h.millicpus_per_gpu * %(gpus)s::int) AS millicpus,
+      SELECT l.host_id, l.model, l.memory_mib AS gpu_mib, l.n_free,
+             coalesce(%(millicpus)s::int, h.millicpus_per_gpu * %(gpus)s::int) AS millicpus,
              coalesce(%(memory_mib)s::int, h.memory_per_gpu_mib * %(gpus)s::int) AS memory_mib
-      FROM host h
-      WHERE h.id = c.host_id
+      FROM gpu_count l, host h
+      WHERE l.host_id = c.host_id
+        AND l.model = k.model
+        AND l.memory_mib = c.memory_mib
+        AND l.n_free >= %(gpus)s::int
+        AND h.id = c.host_id
         AND h.open
         AND h.millicpus_free >= coalesce(%(millicpus)s::int, h.millicpus_per_gpu * %(gpus)s::int)
         AND h.memory_free_mib
             >= coalesce(%(memory_mib)s::int, h.memory_per_gpu_mib * %(gpus)s::int)
-        AND (%(host)s::text IS NULL OR h.name = %(host)s::text)
-      FOR NO KEY UPDATE OF h SKIP LOCKED
-    ) h
-    WHERE c.model = m.model
-      AND c.memory_mib >= %(gpu_memory_mib)s::int
-      AND c.n_free >= %(gpus)s::int
-    ORDER BY c.memory_mib, c.n_free, c.host_id
+      FOR NO KEY UPDATE OF h, l SKIP LOCKED  -- the host first, as everybody does
+    ) l
     LIMIT 1
-    FOR NO KEY UPDATE OF c SKIP LOCKED
   ) pick
-  WHERE %(gpus)s::int > 0 AND (%(models)s::text[] IS NULL OR m.model = ANY (%(models)s::text[]))
+  WHERE k.queues && %(queues)s::text[]
+    AND CASE WHEN %(gpus)s::int = 0 THEN k.model = 'none'
+             WHEN %(models)s::text[] IS NULL THEN k.whole
+             ELSE k.model = ANY (%(models)s::text[]) END
+    -- whoever asks for what others wait for waits behind them
+    AND CASE WHEN %(waits)s::boolean THEN
+          EXISTS (SELECT FROM vessel q WHERE q.id = %(id)s::uuid AND q.state = 'queued')
+        ELSE NOT EXISTS (
+          SELECT FROM vessel q WHERE q.state = 'queued' AND q.shape = %(shape)s::bigint) END
   ORDER BY pick.gpu_mib, pick.n_free, pick.host_id
   LIMIT 1
 ),
-without_gpus AS MATERIALIZED (
-  SELECT h.id AS host_id, NULL::text AS model, NULL::int AS gpu_mib, 0::smallint AS n_free,
-         h.millicpus, h.memory_mib
-  FROM host o
-  CROSS JOIN LATERAL (
-    SELECT h.id, d.millicpus, d.memory_mib
-    FROM host h, cpu_default d
-    WHERE h.id = o.id
-      AND h.open
-      AND h.millicpus_free >= d.millicpus
-      AND h.memory_free_mib >= d.memory_mib
-      AND (%(host)s::text IS NULL OR h.name = %(host)s::text)
-    FOR NO KEY UPDATE OF h SKIP LOCKED
-  ) h
-  WHERE %(gpus)s::int = 0 AND o.open
-  ORDER BY o.n_gpus, o.id
-  LIMIT 1
-),
-candidate AS MATERIALIZED (
-  SELECT * FROM with_gpus UNION ALL SELECT * FROM without_gpus
-),
 taken AS MATERIALIZED (
+  -- from the smallest NVLink island that is large enough, or else from the largest ones
   SELECT g.id
-  FROM gpu g JOIN candidate c
-    ON g.host_id = c.host_id AND g.model = c.model AND g.memory_mib = c.gpu_mib
-  WHERE g.vessel_id IS NULL
-  ORDER BY g.idx
+  FROM best b
+  JOIN gpu g ON g.host_id = b.host_id AND g.model = b.model AND g.memory_mib = b.gpu_mib
+  LEFT JOIN LATERAL (
+    SELECT count(*) AS n FROM gpu i
+    WHERE g.island IS NOT NULL AND i.host_id = g.host_id AND i.model = g.model
+      AND i.memory_mib = g.memory_mib AND i.island = g.island
+      AND i.vessel_id IS NULL AND i.ill IS NULL
+  ) i ON true
+  WHERE g.vessel_id IS NULL AND g.ill IS NULL
+  ORDER BY i.n < %(gpus)s::int, CASE WHEN i.n < %(gpus)s::int THEN -i.n ELSE i.n END, g.island, g.idx
   LIMIT %(gpus)s::int
   FOR NO KEY UPDATE OF g SKIP LOCKED
 ),
 fit AS MATERIALIZED (
   -- the counter may be newer than our snapshot of the GPUs: take all of them or none
-  SELECT c.* FROM candidate c WHERE (SELECT count(*) FROM taken) = %(gpus)s::int
-),
-contended AS MATERIALIZED (
-  SELECT CASE
-    WHEN EXISTS (SELECT FROM fit) THEN false
-    WHEN %(gpus)s::int = 0 THEN EXISTS (
-      SELECT FROM host h, cpu_default d
-      WHERE h.open AND h.millicpus_free >= d.millicpus AND h.memory_free_mib >= d.memory_mib
-        AND (%(host)s::text IS NULL OR h.name = %(host)s::text))
-    ELSE EXISTS (
-      SELECT FROM gpu_model m
-      CROSS JOIN LATERAL (
-        SELECT FROM gpu_count c
-        CROSS JOIN LATERAL (
-          SELECT FROM host h
-          WHERE h.id = c.host_id
-            AND h.open
-            AND h.millicpus_free
-                >= coalesce(%(millicpus)s::int, h.millicpus_per_gpu * %(gpus)s::int)
-            AND h.memory_free_mib
-                >= coalesce(%(memory_mib)s::int, h.memory_per_gpu_mib * %(gpus)s::int)
-            AND (%(host)s::text IS NULL OR h.name = %(host)s::text)
-          LIMIT 1
-        ) h
-        WHERE c.model = m.model
-          AND c.memory_mib >= %(gpu_memory_mib)s::int
-          AND c.n_free >= %(gpus)s::int
-        LIMIT 1
-      ) fits
-      WHERE %(models)s::text[] IS NULL OR m.model = ANY (%(models)s::text[]))
-    END AS yes
+  SELECT b.* FROM best b WHERE (SELECT count(*) FROM taken) = %(gpus)s::int
 ),
 v AS (
-  MERGE INTO vessel AS v
-  USING (SELECT %(id)s::uuid AS id, f.host_id, f.millicpus, f.memory_mib
-         FROM (VALUES (1)) one LEFT JOIN fit f ON true) s
-  ON v.id = s.id
-  WHEN MATCHED AND v.state = 'queued' AND s.host_id IS NOT NULL THEN
-    UPDATE SET state = 'reserved', state_since = clock_timestamp(), host_id = s.host_id,
-               millicpus = s.millicpus, memory_mib = s.memory_mib, ends_at = now() + v.lifetime
-  WHEN NOT MATCHED THEN
-    INSERT (id, owner_id, name, state, gpus, models, gpu_memory_mib, wants_millicpus,
-            wants_memory_mib, wants_host, shm_mib, image, env, lifetime, host_id, millicpus,
-            memory_mib, ends_at, token_hash, idempotency_key, request_hash)
-    VALUES (s.id, %(owner_id)s::bigint, %(name)s::text,
-            CASE WHEN s.host_id IS NULL THEN 'queued' ELSE 'reserved' END,
-            %(gpus)s::smallint, %(models)s::text[], %(gpu_memory_mib)s::int, %(millicpus)s::int,
-            %(memory_mib)s::int, %(host)s::text, %(shm_mib)s::int, %(image)s::text,
-            %(env)s::jsonb, %(lifetime)s::interval, s.host_id, s.millicpus, s.memory_mib,
-            now() + %(lifetime)s::interval, %(token_hash)s::bytea, %(idempotency_key)s::text,
-            %(request_hash)s::bytea)
+  INSERT INTO vessel AS v
+         (id, owner_id, name, state, queues, gpus, models, gpu_memory_mib, wants_millicpus,
+          wants_memory_mib, wants_host_id, shm_mib, image, env, lifetime, shape, host_id, millicpus,
+          memory_mib, ends_at, token_hash, idempotency_key, request_hash)
+  SELECT %(id)s::uuid, %(owner_id)s::bigint, %(name)s::text,
+         CASE WHEN f.host_id IS NULL THEN 'queued' ELSE 'reserved' END, %(queues)s::text[],
+         %(gpus)s::smallint, %(models)s::text[], %(gpu_memory_mib)s::int, %(millicpus)s::int,
+         %(memory_mib)s::int, %(host_id)s::int, %(shm_mib)s::int, %(image)s::text, %(env)s::jsonb,
+         %(lifetime)s::interval, %(shape)s::bigint, f.host_id, f.millicpus, f.memory_mib,
+         now() + %(lifetime)s::interval, %(token_hash)s::bytea, %(idempotency_key)s::text,
+         %(request_hash)s::bytea
+  FROM (VALUES (1)) one LEFT JOIN fit f ON true
+  ON CONFLICT (id) DO UPDATE
+  SET state = 'reserved', state_since = clock_timestamp(), host_id = EXCLUDED.host_id,
+      millicpus = EXCLUDED.millicpus, memory_mib = EXCLUDED.memory_mib, ends_at = EXCLUDED.ends_at
+  WHERE v.state = 'queued' AND EXCLUDED.host_id IS NOT NULL
   RETURNING v.id, v.owner_id, v.name, v.state, v.attempt, v.host_id, v.millicpus, v.memory_mib
 ),
 h AS (
@@ -143,7 +119,7 @@ h AS (
 c AS (
   UPDATE gpu_count c SET n_free = c.n_free - %(gpus)s::smallint
   FROM fit f, v
-  WHERE v.host_id = f.host_id
+  WHERE v.host_id = f.host_id AND %(gpus)s::int > 0
     AND c.host_id = f.host_id AND c.model = f.model AND c.memory_mib = f.gpu_mib
 ),
 g AS (
@@ -160,9 +136,7 @@ o AS (
 ),
 e AS (
   INSERT INTO event (kind, owner_id, vessel_id, attempt, data)
-  SELECT v.state, v.owner_id, v.id, v.attempt,
-         jsonb_strip_nulls(jsonb_build_object('name', v.name, 'host', h.name))
-  FROM v LEFT JOIN h ON true
-  WHERE v.state = 'reserved' OR NOT (SELECT yes FROM contended)
+  SELECT v.state, v.owner_id, v.id, v.attempt, jsonb_build_object('name', v.name, 'host', h.name)
+  FROM v JOIN h ON true
 )
-SELECT v.state, (SELECT yes FROM contended) AS contended FROM (VALUES (1)) one LEFT JOIN v ON true
+SELECT state FROM v

@@ -1,15 +1,21 @@
 -- End a vessel: one that waits is buried at once, one on a host goes to `stopping` and its work
--- becomes `stop`; a claim on that work stays until its holder notices.
+-- becomes `stop`; a claim on that work stays until its holder notices. Vessels that share its GPUs
+-- end with it.
 -- Parameters: id uuid, attempt int (NULL: whichever), sources text[], outcome text, reason text.
 -- Zero rows: the state does not allow it.
 -- Locks: the vessel's row, then its outbox row.
 WITH v AS (
   UPDATE vessel
   SET state = CASE WHEN state = 'queued' THEN 'buried' ELSE 'stopping' END,
-      state_since = clock_timestamp(), outcome = %(outcome)s::text, reason = %(reason)s::text
-  WHERE id = %(id)s::uuid AND state = ANY (%(sources)s::text[])
-    AND (%(attempt)s::int IS NULL OR attempt = %(attempt)s::int)
-  RETURNING id, owner_id, attempt, state, outcome, host_id
+      state_since = clock_timestamp(), outcome = %(outcome)s::text,
+      reason = CASE WHEN id = %(id)s::uuid THEN %(reason)s::text
+                    ELSE 'the vessel whose GPUs it shares ended: ' || %(reason)s::text END
+  WHERE (id = %(id)s::uuid AND (%(attempt)s::int IS NULL OR attempt = %(attempt)s::int)
+         OR shares_id = (SELECT id FROM vessel
+                         WHERE id = %(id)s::uuid AND state = ANY (%(sources)s::text[])
+                           AND (%(attempt)s::int IS NULL OR attempt = %(attempt)s::int)))
+    AND state = ANY (%(sources)s::text[])
+  RETURNING id, owner_id, attempt, state, outcome, reason, host_id
 ),
 o AS (
   INSERT INTO outbox (verb, host_id, vessel_id, attempt)
@@ -20,6 +26,6 @@ o AS (
 )
 INSERT INTO event (kind, owner_id, vessel_id, attempt, data)
 SELECT v.state, owner_id, id, attempt,
-       jsonb_build_object('reason', %(reason)s::text, 'outcome', outcome)
+       jsonb_build_object('reason', reason, 'outcome', outcome)
 FROM v
 RETURNING kind AS state

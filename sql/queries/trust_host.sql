@@ -2,7 +2,7 @@
 -- Parameters: name text, ssh_host_key text. Zero rows: another key was shown, or no such host.
 WITH h AS (
   UPDATE host SET ssh_host_key = shown_host_key, ill = NULL
-  WHERE name = %(name)s::text AND shown_host_key = %(ssh_host_key)s::text
+  WHERE name = %(name)s::text AND removed_at IS NULL AND shown_host_key = %(ssh_host_key)s::text
   RETURNING id
 )
 INSERT INTO outbox (verb, host_id) SELECT 'probe', id FROM h

@@ -34,7 +34,7 @@ class Subject:
 def make(db: Database, name: str, state: State, outcome: State = State.BURIED) -> Subject:
     """A vessel in a state, brought there by the product's own statements."""
     host_id = add_host(db, name, {})
-    subject = Subject(db, wish(add_owner(db), name, host=name), host_id)
+    subject = Subject(db, wish(add_owner(db), name, host_id=host_id), host_id)
     if state != State.QUEUED:
         report_gpus(db, host_id, name, {"a100": 1})
     fleet.reserve_vessel(db, subject.wish)
@@ -53,7 +53,7 @@ def make(db: Database, name: str, state: State, outcome: State = State.BURIED) -
 
 
 VERBS: dict[Verb, Callable[[Subject], object]] = {
-    Verb.PLACE: lambda s: fleet.reserve_vessel(s.db, s.wish)["state"],
+    Verb.PLACE: lambda s: fleet.reserve_vessel(s.db, s.wish, waits=True),
     Verb.START: lambda s: fleet.start_vessel(s.db, s.id, ATTEMPT),
     Verb.RUN: lambda s: fleet.run_vessel(s.db, s.id, ATTEMPT, s.wish.token_hash),
     Verb.LOSE: lambda s: fleet.lose_vessels(s.db, s.host_id),

@@ -35,7 +35,7 @@ def claim(db: Database, conductor: str = "one", avoided: list[int] | None = None
 
 def reserve(db: Database, owner: int, name: str = "bert", **more: Any) -> str:
     asked = wish(owner, name, **more)
-    assert fleet.reserve_vessel(db, asked)["state"] == "reserved"
+    assert fleet.reserve_vessel(db, asked) == "reserved"
     return asked.id
 
 

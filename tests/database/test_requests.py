@@ -29,7 +29,7 @@ def test_requests_without_a_key_are_as_many_as_wanted(db: Database) -> None:
     add_host(db, "gpu1", {"a100": 4})
     owner = add_owner(db)
     for name in ("one", "two", "three"):
-        assert fleet.reserve_vessel(db, wish(owner, name))["state"] == "reserved"
+        assert fleet.reserve_vessel(db, wish(owner, name)) == "reserved"
 
 
 def test_a_key_is_forgotten_after_a_day(db: Database) -> None:
@@ -53,14 +53,15 @@ def test_a_waiting_vessel_keeps_every_word_of_its_request(db: Database) -> None:
         gpu_memory_mib=40_000,
         millicpus=1_500,
         memory_mib=2_048,
-        host="gpu9",
+        host_id=add_host(db, "gpu9", {}),
+        queues=["big", "default"],
         shm_mib=64,
         env={"K": "ü"},
         lifetime=timedelta(hours=36),
         idempotency_key="k",
         request_hash=b"\x00\xff",
     )
-    assert fleet.reserve_vessel(db, asked)["state"] == "queued"
+    assert fleet.reserve_vessel(db, asked) == "queued"
     assert fleet.read_request(db, asked.id) == asked
 
 

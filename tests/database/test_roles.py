@@ -9,8 +9,8 @@ from drc.up.postgres import ROLES, Postgres
 from tests.fleets import add_host, add_owner, run_sql
 
 TABLES = [
-    "berth", "event", "gpu", "gpu_count", "gpu_model", "held", "host", "installation", "migration",
-    "outbox", "owner", "ssh_key", "vessel", "vessel_log",
+    "berth", "event", "gpu", "gpu_count", "gpu_kind", "held", "home", "host", "image_on_host",
+    "installation", "migration", "outbox", "owner", "queue", "ssh_key", "vessel", "vessel_log",
 ]  # fmt: skip
 WRITES = {
     "INSERT": "INSERT INTO {} DEFAULT VALUES",

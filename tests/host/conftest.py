@@ -6,7 +6,7 @@ import pytest
 
 from conductor import watch
 from drc.up.postgres import Postgres
-from tests.host.machine import Machine, machine_of_our_own, until
+from tests.host.machine import BRIDGED, BRIDGES, Machine, machine_of_our_own, started, until
 from tests.host.world import Person, Vessel, World, world_on
 
 
@@ -14,6 +14,13 @@ from tests.host.world import Person, Vessel, World, world_on
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     with machine_of_our_own(tmp_path_factory.mktemp("machine")) as machine:
         yield machine
+
+
+@pytest.fixture(scope="session")
+def second(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """Another machine beside it, which lets the same conductors in and has no images."""
+    with started(Machine(tmp_path_factory.mktemp("second"), machine)) as second:
+        yield second
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +38,37 @@ def world(
         until("the host is open", lambda: world.host()["open"])
         yield world
         world.stop_everything()
+
+
+@pytest.fixture(scope="session")
+def fleet(
+    machine: Machine, second: Machine, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    """An installation with both machines as its hosts. Conductors come with the tests."""
+    with (
+        world_on(machine, postgres, "fleet", tmp_path_factory.mktemp("fleet"), 24000) as fleet,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(watch, "PAUSE", 0.5)
+        # the homes of other installations lie on the first machine, where a uid is one person
+        fleet.sql("ALTER SEQUENCE owner_uid RESTART 40000")
+        with fleet.conducting():
+            fleet.add_host(fleet.person("ida"))
+            until("the first host is open", lambda: fleet.host()["open"])
+            second.set_cards(BRIDGED, topology=BRIDGES)
+            fleet.add_host(fleet.person("ida"), second, name="gpu2")
+            until("the second host is open", lambda: fleet.host("gpu2")["open"])
+            until("drc's images are there", second.has_images, 120)
+        yield fleet
+
+
+@pytest.fixture
+def ida(fleet: World) -> Iterator[Person]:
+    """Somebody with both machines, a conductor, and vessels that end with the test."""
+    with fleet.conducting():
+        yield fleet.person("ida")
+        fleet.stop_everything()
+        until("all work is done", lambda: not fleet.sql("SELECT id FROM outbox"))
 
 
 @pytest.fixture

@@ -1,12 +1,14 @@
-"""A machine of the tests' own: a network namespace with a Docker Engine and an sshd in it.
+"""Machines of the tests' own: network namespaces, each with a Docker Engine and an sshd in it.
 
-Nothing of it touches the system's engine, its firewall or its addresses. Its GPUs are fakes: the
+Nothing of one touches the system's engine, its firewall or its addresses. Its GPUs are fakes: the
 engine finds a program that looks like NVIDIA's hook, and sshd's sessions one like nvidia-smi.
 """
 
 import contextlib
 import fcntl
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -34,10 +36,34 @@ CARDS = """\
 2, GPU-5a6f1d0c-0000-4000-8000-000000000002, NVIDIA GeForce RTX 3090, 24576
 3, GPU-5a6f1d0c-0000-4000-8000-000000000003, NVIDIA GeForce RTX 3090, 24576
 """
+BRIDGED = """\
+0, GPU-5a6f1d0c-0000-4000-8000-000000000010, NVIDIA RTX A6000, 49140, [N/A]
+1, GPU-5a6f1d0c-0000-4000-8000-000000000011, NVIDIA RTX A6000, 49140, [N/A]
+2, GPU-5a6f1d0c-0000-4000-8000-000000000012, NVIDIA RTX A6000, 49140, [N/A]
+3, GPU-5a6f1d0c-0000-4000-8000-000000000013, NVIDIA RTX A6000, 49140, [N/A]
+"""
+BRIDGES = """\
+\tGPU0\tGPU1\tGPU2\tGPU3\tCPU Affinity\tNUMA Affinity\tGPU NUMA ID
+GPU0\t X \tSYS\tNV4\tSYS\t0-31\t0\t\tN/A
+GPU1\tSYS\t X \tSYS\tNV4\t0-31\t0\t\tN/A
+GPU2\tNV4\tSYS\t X \tSYS\t32-63\t1\t\tN/A
+GPU3\tSYS\tNV4\tSYS\t X \t32-63\t1\t\tN/A
+"""
+"""GPU 0 is bridged to 2, and 1 to 3."""
 HOOK = "#!/bin/sh\ncat >/dev/null\nexit 0\n"
 NVIDIA_SMI = """\
 #!/bin/sh
-[ "$*" = "--query-gpu=index,uuid,name,memory.total --format=csv,noheader,nounits" ] || exit 2
+case "$*" in
+"--query-gpu=index,uuid,name,memory.total,mig.mode.current --format=csv,noheader,nounits")
+  if [ -e {folder}/old ]; then
+    echo 'Field "mig.mode.current" is not a valid field to query.'
+    exit 2
+  fi ;;
+"--query-gpu=index,uuid,name,memory.total --format=csv,noheader,nounits") ;;
+"-L"|"topo -m"|"") cat "{folder}/said-$*"; exit ;;
+*) exit 2 ;;
+esac
+sleep $(cat {folder}/delay)
 cat {folder}/cards
 exit $(cat {folder}/status)
 """
@@ -95,11 +121,32 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def kill(*pids: int, how: int = signal.SIGKILL) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, how)
+
+
+def unmount(folder: Path) -> None:
+    """What an engine that was killed left mounted there."""
+    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for mount in reversed(mounts):
+        if mount == str(folder) or mount.startswith(f"{folder}/"):
+            subprocess.run(["umount", mount], capture_output=True)
+
+
 class Machine:
-    def __init__(self, folder: Path) -> None:
+    """`beside`: the machine that has the conductor's key already. This one has no images."""
+
+    def __init__(self, folder: Path, beside: "Machine | None" = None) -> None:
         self.folder = folder
-        self.namespace = f"drc-test-{os.getpid()}"
-        block = os.getpid() % 2**15 * 4  # a /30 of 198.18.0.0/15, which is set aside for tests
+        self.beside = beside
+        self.data = CACHE if beside is None else CACHE.parent / "second"
+        number = 0 if beside is None else 1
+        self.namespace = f"drc-test-{os.getpid()}-{number}"
+        self.links = f"dt{os.getpid()}-{number}", f"du{os.getpid()}-{number}"
+        # a /30 of 198.18.0.0/15, which is set aside for tests
+        block = (os.getpid() * 2 + number) % 2**15 * 4
         self.outside, self.address = (
             f"198.{18 + (block + n >> 16)}.{block + n >> 8 & 255}.{block + n & 255}" for n in (1, 2)
         )
@@ -119,7 +166,7 @@ class Machine:
         return ["nsenter", f"--net=/run/netns/{self.namespace}", *command]
 
     def make_network(self) -> None:
-        one, other = f"dt{os.getpid()}", f"du{os.getpid()}"
+        one, other = self.links
         run("ip", "netns", "add", self.namespace)
         run("ip", "-n", self.namespace, "link", "set", "lo", "up")
         run("ip", "link", "add", one, "type", "veth", "peer", "name", other,
@@ -132,6 +179,21 @@ class Machine:
     def add_address(self, address: str) -> None:
         """One more address of this machine, which it does not count among its own."""
         run("ip", "-n", self.namespace, "addr", "add", f"{address}/32", "dev", "lo")
+
+    @contextlib.contextmanager
+    def forgetting(self) -> Iterator[None]:
+        """What comes on the connections that its sshd has now is dropped meanwhile."""
+        said = run(*self.inside("ss", "-Htn", "state", "established", "sport", "=", ":22"))
+        rules = [["INPUT", "-p", "tcp", "--dport", "22", "--sport", line.rsplit(":", 1)[1].strip(),
+                  "-j", "DROP"] for line in said.splitlines()]  # fmt: skip
+        assert rules
+        for rule in rules:
+            run(*self.inside("iptables", "-w", "-I", *rule))
+        try:
+            yield
+        finally:
+            for rule in rules:
+                run(*self.inside("iptables", "-w", "-D", *rule))
 
     @contextlib.contextmanager
     def listening(self, port: int, address: str = "0.0.0.0") -> Iterator[None]:
@@ -176,7 +238,7 @@ class Machine:
         (self.folder / "dockerd.pid").unlink(missing_ok=True)
         command = self.inside(
             "dockerd", "--containerd", self.folder / "containerd.sock",
-            "--data-root", CACHE, "--exec-root", self.folder / "exec",
+            "--data-root", self.data, "--exec-root", self.folder / "exec",
             "--pidfile", self.folder / "dockerd.pid", "--host", f"unix://{self.socket}",
             "--config-file", self.folder / "no-daemon.json",
             "--bridge", "none", "--default-address-pool", "base=172.29.0.0/16,size=24",
@@ -208,9 +270,35 @@ class Machine:
         proxies = descendants(self.dockerd.pid)
         self.dockerd.send_signal(how)
         self.dockerd.wait(60)
-        for pid in proxies:  # docker-proxy, which an engine that was killed leaves behind
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill(*proxies)  # docker-proxy, which an engine that was killed leaves behind
+        if how == signal.SIGKILL:
+            self.end_forgotten()
+
+    def end_forgotten(self) -> None:
+        """End the containers that an engine had started, but not written down when it was killed.
+
+        The next engine takes them for never started, leaves them running, and gives their addresses
+        to others. Whoever comes second to an address is not found: the first one's kernel refuses.
+        """
+        for pid in self.shims():
+            with contextlib.suppress(OSError, ValueError):
+                words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+                id = words[words.index("-id") + 1]
+                books = json.loads((self.data / "containers" / id / "config.v2.json").read_text())
+                if not books["State"]["Running"]:
+                    kill(*descendants(pid), pid)
+
+    @contextlib.contextmanager
+    def stuck(self, what: str) -> Iterator[None]:
+        """Its `engine`, or its `sshd` with every connection, does nothing meanwhile."""
+        process = {"engine": self.dockerd, "sshd": self.sshd}[what]
+        assert process is not None
+        pids = [process.pid, *(descendants(process.pid) if what == "sshd" else ())]
+        try:
+            kill(*pids, how=signal.SIGSTOP)
+            yield
+        finally:
+            kill(*pids, how=signal.SIGCONT)
 
     def shims(self) -> list[int]:
         """What holds containers that an engine forgot when it was killed."""
@@ -230,6 +318,10 @@ class Machine:
         for volume in self.client.volumes()["Volumes"] or []:
             self.client.remove_volume(volume["Name"], force=True)
         self.client.prune_networks()
+
+    def has_images(self) -> bool:
+        tags = {tag for image in self.client.images() for tag in image["RepoTags"] or []}
+        return {NET_IMAGE, DEFAULT_IMAGE} <= tags
 
     def load_images(self) -> None:
         """Ours, from the system's engine, where they differ."""
@@ -271,28 +363,63 @@ class Machine:
     def end_sshd(self) -> None:
         """With every connection it holds."""
         assert self.sshd is not None
-        sessions = descendants(self.sshd.pid)
-        for pid in (self.sshd.pid, *sessions):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill(self.sshd.pid, *descendants(self.sshd.pid))
         self.sshd.wait()
 
-    def configure_sshd(self) -> None:
+    def make_host_key(self) -> None:
+        """Another one than before; sshd shows it from its next start on."""
+        for old in (self.folder / "host_ed25519", self.folder / "host_ed25519.pub"):
+            old.unlink(missing_ok=True)
         self.host_key = make_key(self.folder / "host_ed25519")
-        ours = make_key(self.folder / "conductor_ed25519")
-        (self.folder / "authorized_keys").write_text(f"restrict,port-forwarding {ours}\n")
+
+    def configure_sshd(self) -> None:
+        self.make_host_key()
+        key = (self.beside or self).folder / "conductor_ed25519"
+        if self.beside is None:
+            make_key(key)
+        ours = key.with_suffix(".pub").read_text()
+        (self.folder / "authorized_keys").write_text(f"restrict,port-forwarding {ours}")
         (self.folder / "sshd_config").write_text(
             SSHD.format(address=self.address, folder=self.folder, path=f"{self.programs}:{PATH}")
         )
 
-    def set_cards(self, cards: str | None = CARDS, status: int = 0) -> None:
-        """What nvidia-smi prints and how it ends; None: there is no such program."""
+    @contextlib.contextmanager
+    def program(self, name: str, script: str) -> Iterator[None]:
+        """A program that a shell on this machine finds before any other of that name."""
+        path = self.programs / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+        try:
+            yield
+        finally:
+            path.unlink()
+
+    def set_cards(
+        self,
+        cards: str | None = CARDS,
+        status: int = 0,
+        *,
+        delay: int = 0,
+        old: bool = False,
+        **said: str,
+    ) -> None:
+        """What nvidia-smi prints, how it ends and after how many seconds.
+
+        None: there is no such program. `old`: its driver never heard of MIG. `said`: what it prints
+        for `listed` (-L), `topology` (topo -m) and `table` (no argument).
+        """
         self.programs.mkdir(exist_ok=True)
         program = self.programs / "nvidia-smi"
         program.unlink(missing_ok=True)
+        (self.programs / "old").unlink(missing_ok=True)
         if cards is not None:
+            if old:
+                (self.programs / "old").touch()
             (self.programs / "cards").write_text(cards)
             (self.programs / "status").write_text(str(status))
+            (self.programs / "delay").write_text(str(delay))
+            for name, word in (("listed", "-L"), ("topology", "topo -m"), ("table", "")):
+                (self.programs / f"said-{word}").write_text(said.get(name, ""))
             program.write_text(NVIDIA_SMI.format(folder=self.programs))
             program.chmod(0o755)
 
@@ -304,9 +431,12 @@ class Machine:
         self.make_network()
         self.start_sshd()
         self.start_containerd()
+        if self.beside is not None:
+            self.forget_everything()
         self.start_engine()
         self.clear()
-        self.load_images()
+        if self.beside is None:
+            self.load_images()
 
     def end(self) -> None:
         if self.dockerd is not None and self.dockerd.poll() is None:
@@ -316,13 +446,19 @@ class Machine:
             self.containerd.terminate()
             self.containerd.wait(30)
         for pid in self.shims():
-            for each in (*descendants(pid), pid):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(each, signal.SIGKILL)
-        subprocess.run(["umount", CACHE], capture_output=True)  # an engine that was killed left it
+            kill(*descendants(pid), pid)
+        unmount(self.data)
         if self.sshd is not None and self.sshd.poll() is None:
             self.end_sshd()
         subprocess.run(["ip", "netns", "del", self.namespace], capture_output=True)
+        if self.beside is not None:
+            self.forget_everything()
+
+    def forget_everything(self) -> None:
+        """Images, too."""
+        unmount(self.data)
+        if self.data.exists():
+            shutil.rmtree(self.data)
 
 
 @contextlib.contextmanager
@@ -332,9 +468,15 @@ def machine_of_our_own(folder: Path) -> Iterator[Machine]:
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE.parent / "docker.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one engine at a time has this data-root
-        machine = Machine(folder)
-        try:
-            machine.start()
+        with started(Machine(folder)) as machine:
             yield machine
-        finally:
-            machine.end()
+
+
+@contextlib.contextmanager
+def started(machine: Machine) -> Iterator[Machine]:
+    """A machine, while it is on."""
+    try:
+        machine.start()
+        yield machine
+    finally:
+        machine.end()

@@ -18,6 +18,11 @@ from tests.host.world import Person, World
 A, B, C = (f"GPU-5a6f1d0c-0000-4000-8000-00000000000{n}" for n in range(3))
 
 
+def elsewhere(machine: Machine) -> dict[str, str]:
+    """The same engine by another path: two hosts cannot be at one address, port and socket."""
+    return {"docker_socket": f"{machine.folder}/./docker.sock"}
+
+
 @pytest.fixture
 def door(machine: Machine) -> Door:
     return Door(
@@ -95,7 +100,7 @@ def test_a_host_that_is_not_trusted_yet_only_shows_its_key(
     world: World, machine: Machine, ada: Person
 ):
     said = machine.log.stat().st_size
-    world.add_host(ada, name="gpu2", ssh_host_key=None, committed=False)
+    world.add_host(ada, name="gpu2", **elsewhere(machine), ssh_host_key=None, committed=False)
     until("it shows its key", lambda: world.host("gpu2")["shown_host_key"])
     assert world.host("gpu2")["shown_host_key"] == parse_public_key(machine.host_key).line
     until("the look is over", lambda: not world.sql("SELECT id FROM outbox WHERE verb = 'probe'"))
@@ -109,7 +114,7 @@ def test_a_fingerprint_that_was_named_is_compared_before_anything_is_sent(
 ):
     said = machine.log.stat().st_size
     other = parse_public_key(make_key(tmp_path / "other")).fingerprint
-    world.add_host(ada, name="gpu2", ssh_host_key=other, committed=False)
+    world.add_host(ada, name="gpu2", **elsewhere(machine), ssh_host_key=other, committed=False)
     until("it is ill", lambda: world.host("gpu2")["ill"])
     shown = parse_public_key(machine.host_key).fingerprint
     assert world.host("gpu2")["ill"] == (
@@ -130,9 +135,9 @@ def test_a_fingerprint_that_was_named_is_compared_before_anything_is_sent(
     ],
 )
 def test_a_host_that_cannot_be_taken_says_why(
-    world: World, ada: Person, where: dict[str, object], expected: str
+    world: World, machine: Machine, ada: Person, where: dict[str, object], expected: str
 ):
-    world.add_host(ada, name="gpu2", committed=False, **where)
+    world.add_host(ada, **{"name": "gpu2", "committed": False, **elsewhere(machine), **where})
     until("it is ill", lambda: world.host("gpu2")["ill"])
     assert expected in world.host("gpu2")["ill"]
     ada.call("DELETE", "/v1/hosts/gpu2")

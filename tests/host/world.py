@@ -124,7 +124,8 @@ class Vessel:
     def __init__(self, owner: Person, shown: dict[str, Any]) -> None:
         self.owner = owner
         self.shown = shown
-        self.engine = owner.world.machine.client
+        self.machine = owner.world.machines[shown["host"]]
+        self.engine = self.machine.client
         self.container = f"drc-{shown['id']}-{shown['attempt']}"
 
     def ssh(self, *command: str, key: Path | None = None) -> str:
@@ -149,7 +150,7 @@ class Vessel:
 
         By the program: the SDK loses what the engine sends together with its answer's head.
         """
-        engine = ["docker", "-H", f"unix://{self.owner.world.machine.socket}"]
+        engine = ["docker", "-H", f"unix://{self.machine.socket}"]
         done = subprocess.run(
             [*engine, "exec", "-u", user, container or self.container, *command],
             text=True,
@@ -158,6 +159,12 @@ class Vessel:
             stderr=subprocess.STDOUT,
         )
         return done.returncode, done.stdout
+
+    def home(self) -> dict[str, Any]:
+        """The volume that its owner's home is on."""
+        target = f"/home/{self.owner.name}"
+        (mount,) = (m for m in self.inspect()["Mounts"] if m["Destination"] == target)
+        return self.engine.inspect_volume(mount["Name"])
 
     def address(self) -> str:
         (network,) = self.berth()["NetworkSettings"]["Networks"].values()
@@ -169,6 +176,7 @@ class World:
         self, machine: Machine, postgres: Postgres, database: str, folder: Path, ports_from: int
     ) -> None:
         self.machine = machine
+        self.machines = {"gpu1": machine}
         self.postgres = postgres
         self.database = database
         self.folder = folder
@@ -218,6 +226,7 @@ class World:
             conductor.ended.set()
             thread.join(20)
             conductor.workers.shutdown(wait=True)
+            conductor.lookers.shutdown(wait=True)
             api.client.close()
             db.close()
 
@@ -247,8 +256,11 @@ class World:
 
     # The host ---------------------------------------------------------------------------------
 
-    def add_host(self, operator: Person, **changes: Any) -> None:
-        machine = self.machine
+    def add_host(self, operator: Person, machine: Machine | None = None, **changes: Any) -> None:
+        """gpu1, or another machine under the name that is among the `changes`."""
+        if machine is not None:
+            self.machines[changes["name"]] = machine
+        machine = machine or self.machine
         operator.call("POST", "/v1/hosts", {
             "name": "gpu1",
             "ssh_address": machine.address,
@@ -273,11 +285,13 @@ class World:
     def waiting_berths(self) -> int:
         return len(self.sql("SELECT number FROM berth WHERE ready AND vessel_id IS NULL"))
 
-    def ours(self, label: str) -> list[dict[str, Any]]:
-        """This installation's containers on the engine, of vessels or of berths."""
-        (row,) = self.sql("SELECT id::text FROM installation")
-        labels = [f"drc.installation={row['id']}", label]
-        return self.machine.client.containers(all=True, filters={"label": labels})
+    def installation(self) -> str:
+        return self.sql("SELECT id::text FROM installation")[0]["id"]
+
+    def ours(self, label: str, on: Machine | None = None) -> list[dict[str, Any]]:
+        """This installation's containers on an engine, of vessels or of berths."""
+        labels = [f"drc.installation={self.installation()}", label]
+        return (on or self.machine).client.containers(all=True, filters={"label": labels})
 
     def berths_made(self) -> set[int]:
         return {int(container["Labels"]["drc.berth"]) for container in self.ours("drc.berth")}

@@ -2,9 +2,15 @@
 
 import pytest
 
-from conductor.probe import parse, simulated
+from conductor.cards import Card
+from conductor.cards import parse as parse_both
+from conductor.probe import simulated
 
 UUID = "GPU-5d1f7a30-7c4f-4d2b-9c9e-0a4b6f0e1c2"
+
+
+def parse(said: str) -> list[Card]:
+    return parse_both(said)[0]
 
 
 def test_real_lines_are_read() -> None:

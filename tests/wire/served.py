@@ -91,9 +91,10 @@ class Door:
 
 
 @contextmanager
-def listening() -> Iterator[Door]:
+def listening(port: int = 0) -> Iterator[Door]:
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
         door = Door(f"http://127.0.0.1:{listener.getsockname()[1]}")
         config = uvicorn.Config(
             door, lifespan="off", log_level="error", access_log=False, timeout_graceful_shutdown=1
@@ -112,8 +113,9 @@ def listening() -> Iterator[Door]:
 
 @contextmanager
 def serving(door: Door, postgres: Postgres, database: str, folder: Path) -> Iterator[Api]:
-    """As the role that the API has, with keys as `drc up` makes them."""
-    make_keys(folder)
+    """As the role that the API has, with keys as `drc up` makes them; those there are stay."""
+    if not (folder / "secret").exists():
+        make_keys(folder)
     settings = ApiSettings(
         database_url=postgres.url("drc_api", database),
         keys=folder,

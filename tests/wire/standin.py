@@ -18,6 +18,7 @@ from drc import fleet
 from drc.auth import Signer
 from drc.db import Database
 from drc.errors import StaleAttempt
+from drc.sshkey import parse_public_key
 from drc.up.postgres import Postgres
 from tests.wire.served import Api
 
@@ -25,6 +26,8 @@ LEASE = timedelta(seconds=30)
 STEPS = ("starting", "image_ready", "ssh_ready", "jupyter_ready", "running")
 LOG = "sshd: ready\njupyter: ready\n"
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 42 + "B"
+FINGERPRINT = parse_public_key(HOST_KEY).fingerprint
+KEY_CHANGED = "It shows another host key than the pinned one. Nothing is sent to it."
 MACHINE: dict[str, Any] = {
     "docker_version": "20.10.24",
     "cpus": 64,
@@ -52,7 +55,10 @@ class StandIn:
         self.tell = Telling(api.url, signer, self.name)
         self.until = STEPS[-1]
         """The last step that is taken; what comes after it never does."""
-        self.machine = MACHINE
+        self.machines = {"gpu7": MACHINE}
+        """What a look finds, by the host's name. A host that is not in it stays as it is."""
+        self.new_key = ""
+        """What every pinned host shows instead of its own key, as one that was set up anew."""
         self.ill = ""
         """Why a host cannot be looked at."""
         self.done: list[tuple[str, str]] = []
@@ -96,6 +102,8 @@ class StandIn:
             self.tell.secrets(work)
         elif work.verb == "probe":
             self.probe(work)
+        elif work.verb == "leave":
+            self.tell.gone(work.host_id)
 
     def probe(self, work: Work) -> None:
         """As the real one: an unpinned host only shows its key, until its fingerprint fits."""
@@ -104,16 +112,25 @@ class StandIn:
             return
         if not self.door(work.host_id).pinned:
             self.tell.show_key(work.host_id, HOST_KEY)
-            if not self.door(work.host_id).pinned:
-                return
-        self.tell.report(work.host_id, self.machine)
+        door = self.door(work.host_id)
+        if not door.ssh_host_key:
+            return
+        if not door.pinned:
+            self.tell.ill(door.id, f"It shows the host key {FINGERPRINT}, not {door.ssh_host_key}.")
+        elif self.new_key and door.ssh_host_key != self.new_key:
+            self.tell.show_key(door.id, self.new_key)
+            self.tell.ill(door.id, KEY_CHANGED)
+        elif door.name in self.machines:
+            self.tell.report(door.id, self.machines[door.name])
 
     def door(self, host_id: int) -> Door:
         return next(Door(**r) for r in fleet.read_host_doors(self.db) if r["id"] == host_id)
 
-    def bring_up(self, work: Work) -> None:
+    def bring_up(self, work: Work, after: str | None = None) -> None:
+        """The steps as far as `until`; `after`: that one was taken already, and those before it."""
         where = {"ssh_address": "127.0.0.1", "ssh_port": 22000 + work.id}
-        for step in STEPS[: STEPS.index(self.until) + 1]:
+        begin = STEPS.index(after) + 1 if after else 0
+        for step in STEPS[begin : STEPS.index(self.until) + 1]:
             if step == "starting":
                 self.tell.start(work)
             elif step == "image_ready":

@@ -2,6 +2,7 @@
 
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -62,6 +63,11 @@ class Terminal:
         finally:
             process.kill()
             running.end()
+
+
+def lines(text: str) -> list[list[str]]:
+    """The cells of a table."""
+    return [re.split(r" {2,}", line) for line in text.splitlines()]
 
 
 class Running:

@@ -44,7 +44,7 @@ WISHES: list[tuple[tuple[str, ...], list[str]]] = [
     (("--lifetime", "forever"), ["“forever” is not a lifetime", "2d"]),
     (("--lifetime", "0d"), ["at most 90 days"]),
     (("--lifetime", "1000d"), ["at most 90 days"]),
-    (("--host", "gpu9"), ["There is no host called gpu9.", "drc gpus"]),
+    (("--host", "gpu9"), ["There is no host called gpu9.", "drc host list"]),
     (("--image", "--privileged"), ["is not the name of an image"]),
     (("--env", "K"), ["“K” has no value", "--env K=VALUE"]),
     (("--env", "=x"), ["is not the name of a variable"]),

@@ -10,12 +10,8 @@ from collections.abc import Callable
 from drc.db import Database
 from tests.fleets import check_conservation
 from tests.wire.served import Api
-from tests.wire.standin import LOG, StandIn
-from tests.wire.terminal import PROGRAM, Terminal
-
-
-def lines(text: str) -> list[list[str]]:
-    return [re.split(r" {2,}", line) for line in text.splitlines()]
+from tests.wire.standin import LOG, MACHINE, StandIn
+from tests.wire.terminal import PROGRAM, Terminal, lines
 
 
 def test_list_shows_ones_own_living_vessels(drc: Terminal, api: Api, standin: StandIn) -> None:
@@ -181,17 +177,35 @@ def test_events_are_followed_as_they_come(drc: Terminal, api: Api, standin: Stan
 def test_gpus_says_who_holds_which(drc: Terminal, api: Api, standin: StandIn) -> None:
     api.create("bert", gpus=2)
     api.create("theirs", subject="bob")
-    said = drc("gpus")
+    said = drc("gpus", "--each")
     head, *rows = lines(said.out)
-    assert head == ["HOST", "GPU", "MODEL", "MEMORY", "STATE", "VESSEL"]
+    assert head == ["HOST", "GPU", "MODEL", "MEMORY", "STATE", "VESSEL", "ILL"]
     assert [row[1:] for row in rows] == [
-        ["0", "a100", "80 GB", "reserved", "bert of ada"],
-        ["1", "a100", "80 GB", "reserved", "bert of ada"],
-        ["2", "a100", "80 GB", "reserved", "theirs of bob"],
+        ["0", "a100", "80 GB", "held", "bert of ada (reserved)"],
+        ["1", "a100", "80 GB", "held", "bert of ada (reserved)"],
+        ["2", "a100", "80 GB", "held", "theirs of bob (reserved)"],
         ["3", "a100", "80 GB", "free", "-"],
     ]
     assert "1 of 4 are free." in said.err
     assert json.loads(drc("gpus", "--json").out)[0]["vessel"] == "bert"
+
+
+def test_gpus_are_summed_by_model_and_host(
+    drc: Terminal, operator: Terminal, api: Api, gpu7: str, looking: StandIn
+) -> None:
+    """Held is held, whatever else is true of a card; what is free on a closed host is not."""
+    api.create("bert", gpus=3)
+    api.create("theirs", subject="bob", queue=["big"])
+    operator("host", "cordon", "gpu1")
+    looking.machines[gpu7] = {**MACHINE, "gpus": []}
+    operator("host", "probe", gpu7)
+    said = drc("gpus")
+    assert lines(said.out) == [
+        ["MODEL", "HOST", "MEMORY", "FREE", "HELD", "ILL", "CLOSED"],
+        ["a100", "gpu1", "80 GB", "-", "3", "-", "1"],
+        ["h100", "gpu7", "80 GB", "-", "1", "1", "-"],
+    ]
+    assert said.err == "0 of 6 are free.\n"
 
 
 def test_anothers_vessel_is_not_there(

@@ -73,10 +73,10 @@ def test_every_wish_arrives(drc: Terminal, api: Api, host: int, db: Database) ->
     with db.pool.connection() as connection:
         row = connection.execute("SELECT * FROM vessel").fetchone()
     assert row is not None
-    assert (row["models"], row["gpu_memory_mib"]) == (["h100", "a100"], 80 * 10**9 // 2**20)
+    assert (row["models"], row["gpu_memory_mib"]) == (["a100", "h100"], 80 * 10**9 // 2**20)
     assert (row["millicpus"], row["memory_mib"], row["shm_mib"]) == (1500, 8192, 1024)
     assert (row["image"], row["env"]) == ("my/image:1", {"A": "1", "B": "x=y"})
-    assert (row["lifetime"].days, row["wants_host"]) == (2, "gpu1")
+    assert (row["lifetime"].days, row["wants_host_id"]) == (2, host)
 
 
 def test_a_vessel_without_gpu_is_created(drc: Terminal, api: Api, standin: StandIn) -> None:
@@ -94,7 +94,7 @@ def test_what_must_wait_says_so_and_starts_by_itself(
     with standin.at_work():
         api.create("first", gpus=4)
         with drc.started("create", "second", "--gpus", "3") as running:
-            running.wait_for("it starts by itself")
+            running.wait_for("It starts by itself")
             with api.client() as client:
                 client.call("POST", "/v1/vessels/first/stop")
             said = running.end()
@@ -110,7 +110,7 @@ def test_what_must_wait_starts_on_a_host_that_is_added(
     with standin.at_work(), api.client("op", "operator") as operator:
         api.create("first", gpus=4)
         with drc.started("create", "second", "--gpus", "1") as running:
-            running.wait_for("it starts by itself")
+            running.wait_for("It starts by itself")
             id = add_host(db, "gpu2", {})
             standin.tell.report(id, FOUND)
             assert running.end().status == 0

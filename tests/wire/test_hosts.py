@@ -1,32 +1,15 @@
 """Hosts come and go: the commands of `drc host`, with a conductor that looks without SSH."""
 
-from collections.abc import Callable, Iterator
-
 import pytest
 
 from drc.db import Database
-from drc.sshkey import parse_public_key
-from tests.fleets import check_conservation
+from tests.fleets import add_host, check_conservation
 from tests.wait import wait_until
 from tests.wire.served import Api
-from tests.wire.standin import HOST_KEY, StandIn
-from tests.wire.terminal import Terminal
+from tests.wire.standin import FINGERPRINT, HOST_KEY, StandIn
+from tests.wire.terminal import Terminal, lines
 
-FINGERPRINT = parse_public_key(HOST_KEY).fingerprint
 ADD = ("host", "add", "gpu7", "ubuntu@10.0.0.7")
-
-
-@pytest.fixture
-def operator(terminal: Callable[[str], Terminal], api: Api) -> Terminal:
-    person = terminal("op")
-    person.token = api.token("op", "operator")
-    return person
-
-
-@pytest.fixture
-def looking(standin: StandIn) -> Iterator[StandIn]:
-    with standin.at_work():
-        yield standin
 
 
 def test_a_host_whose_fingerprint_is_named_is_looked_at_shown_and_committed(
@@ -39,7 +22,7 @@ def test_a_host_whose_fingerprint_is_named_is_looked_at_shown_and_committed(
     assert "gpu7 is open." in said.err
     assert "h100" in operator("gpus").out
     rows = operator("host", "list").out.splitlines()
-    assert rows[0].split() == "HOST STATE GPUS FREE CPUS FREE MEMORY FREE VESSELS".split()
+    assert rows[0].split() == "HOST STATE GPUS FREE CPUS FREE MEMORY FREE VESSELS QUEUES".split()
     assert rows[2].split()[:5] == ["gpu7", "open", "2", "of", "2"]
 
 
@@ -52,6 +35,16 @@ def test_without_a_terminal_an_unnamed_key_is_refused_and_nothing_stays(
     assert f"Add --host-key {FINGERPRINT}." in said.err
     assert "gpu7" not in operator("host", "list").out
     assert operator(*ADD, "--host-key", FINGERPRINT, "--yes").status == 0
+
+
+def test_a_host_that_shows_another_key_than_the_named_one_is_not_added(
+    operator: Terminal, looking: StandIn
+) -> None:
+    said = operator(*ADD, "--host-key", "SHA256:" + "A" * 43, "--yes")
+    assert (said.status, said.out) == (4, "")
+    assert f"It shows the host key {FINGERPRINT}, not SHA256:AAA" in said.err
+    assert "It was not added." in said.err
+    assert "gpu7" not in operator("host", "list").out
 
 
 def test_what_was_found_is_committed_by_a_yes_only(operator: Terminal, looking: StandIn) -> None:
@@ -117,18 +110,20 @@ def test_draining_asks_first_and_ends_what_is_on_the_host(
 ) -> None:
     operator("create", "bert")
     refused = operator("host", "drain", "gpu1")
-    assert (refused.status, "gpu1 was not drained; it has 1 vessels." in refused.err) == (1, True)
+    assert (refused.status, "gpu1 was not drained; it has 1 vessel." in refused.err) == (1, True)
+    assert "running" in operator("show", "bert").out
     said = operator("host", "drain", "gpu1", "--yes")
     assert said.out == "bert of op ends\n"
     assert "gpu1 is drained (op)" in operator("show", "bert").out
     check_conservation(db)
 
 
-def test_a_probe_says_what_changed(operator: Terminal, looking: StandIn) -> None:
-    operator(*ADD, "--host-key", FINGERPRINT, "--yes")
-    looking.machine = {**looking.machine, "docker_version": "29.2.0"}
-    said = operator("host", "probe", "gpu7")
-    assert "docker version: 20.10.24 → 29.2.0" in said.err
+def test_the_cards_of_a_host_stand_in_columns(operator: Terminal, host: int, db: Database) -> None:
+    add_host(db, "gpu2", {"rtx4080super": 1, "l4": 1})
+    assert lines(operator("host", "show", "gpu2").out)[-2:] == [
+        ["gpu 0", "rtx4080super", "RTX4080SUPER, 16 GB", "free"],
+        ["gpu 1", "l4", "L4, 24 GB", "free"],
+    ]
 
 
 def test_a_researcher_sees_hosts_but_not_how_they_are_reached(

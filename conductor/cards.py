@@ -1,0 +1,116 @@
+"""The cards of a host, from what its nvidia-smi prints. Pure functions on text.
+
+Sources of the formats: nvidia-smi of drivers 470 to 595. Its output is not promised to stay as it
+is, so every field may be missing: a card without UUID or memory is left out, for nobody could be
+given it.
+"""
+
+import csv
+import io
+import re
+from typing import Any
+
+from drc.machine import MIB, model_key
+
+FIELDS = "index,uuid,name,memory.total"
+QUERY = f"nvidia-smi --query-gpu={FIELDS},mig.mode.current --format=csv,noheader,nounits"
+OLD_QUERY = f"nvidia-smi --query-gpu={FIELDS} --format=csv,noheader,nounits"
+"""Drivers before MIG refuse the whole query for the one field that they do not know."""
+UNKNOWN_FIELD = "is not a valid field to query"
+LIST = "nvidia-smi -L"
+TABLE = "nvidia-smi"
+TOPOLOGY = "nvidia-smi topo -m"
+
+Card = dict[str, Any]
+
+
+def parse(said: str) -> tuple[list[Card], list[Card]]:
+    """The cards that can be given whole, and those that are cut into slices (MIG mode is on)."""
+    whole: list[Card] = []
+    cut: list[Card] = []
+    for row in csv.reader(io.StringIO(said), skipinitialspace=True):
+        if len(row) not in (4, 5) or not row[0].strip().isdecimal() or not row[0].isascii():
+            continue
+        memory = re.match(r"\d+", row[3])
+        if not row[1].startswith("GPU-") or memory is None:
+            continue
+        card = {
+            "uuid": row[1].strip(),
+            "index": int(row[0]),
+            "name": row[2].strip(),
+            "model": model_key(row[2]),
+            "memory_mib": int(memory.group()),
+            "simulated": False,
+        }
+        (cut if row[4:] and row[4].strip() == "Enabled" else whole).append(card)
+    return whole, cut
+
+
+def slices(cut: list[Card], listed: str, table: str) -> tuple[list[Card], list[str]]:
+    """The MIG slices of cut cards, from `nvidia-smi -L`; and those that cannot be given, and why.
+
+    A slice's memory stands only in the table of plain `nvidia-smi`; without that its profile's
+    name tells it, rounded down. A compute slice (`1c.3g.20gb`) shares its memory with its
+    neighbours, which nothing on the host can keep apart, so it is given to nobody.
+    """
+    memory = _memory(table)
+    by_index = {card["index"]: card for card in cut}
+    found: list[Card] = []
+    left_out: list[str] = []
+    parent: Card | None = None
+    for line in listed.splitlines():
+        card = re.match(r"GPU (\d+):", line)
+        if card:
+            parent = by_index.get(int(card[1]))
+        part = re.match(r"\s+MIG\s+(\S+)\s+Device\s+(\d+):\s+\(UUID:\s+(MIG-[^)]+)\)", line)
+        if not part or parent is None:
+            continue
+        profile, number, uuid = part[1], int(part[2]), part[3]
+        size = re.match(r"(?:\d+c\.)?\d+g\.(\d+)gb", profile)
+        if re.match(r"\d+c\.", profile) or size is None:
+            left_out.append(f"{profile} on GPU {parent['index']} shares its memory with others")
+            continue
+        mib = memory.get((parent["index"], number), int(size[1]) * 10**9 // MIB)
+        found.append(
+            {
+                "uuid": uuid,
+                "index": parent["index"] * 100 + number,
+                "name": f"{parent['name']} MIG {profile}",
+                "model": f"{parent['model']}-{profile}",
+                "memory_mib": mib,
+                "simulated": False,
+                "parent": parent["uuid"],
+            }
+        )
+    return found, left_out
+
+
+def _memory(table: str) -> dict[tuple[int, int], int]:
+    """MiB by GPU and MIG device: rows as `|  0    9   0   3  |   9MiB / 16384MiB …`."""
+    row = re.compile(r"\|\s+(\d+)\s+\d+\s+\d+\s+(\d+)\s+\|\s+\d+MiB\s*/\s*(\d+)MiB")
+    found: dict[tuple[int, int], int] = {}
+    for cells in row.finditer(table):
+        found[int(cells[1]), int(cells[2])] = int(cells[3])
+    return found
+
+
+def islands(said: str) -> dict[int, int]:
+    """Which cards NVLink joins, from `nvidia-smi topo -m`: card index to island, the least in it.
+
+    Empty where no two cards are joined: then it does not matter which ones a vessel gets.
+    """
+    lines = [line.split() for line in said.splitlines()]
+    head: list[str] = next((words for words in lines if words[:1] == ["GPU0"]), list[str]())
+    columns = [word for word in head if re.fullmatch(r"GPU\d+", word)]
+    joined: dict[int, int] = {int(name[3:]): int(name[3:]) for name in columns}
+    any_link = False
+    for words in lines:
+        if len(words) <= len(columns) or words[0] not in columns or words == head:
+            continue
+        for column, link in zip(columns, words[1:], strict=False):
+            if re.fullmatch(r"NV\d+", link):
+                any_link = True
+                one, other = joined[int(words[0][3:])], joined[int(column[3:])]
+                least = min(one, other)
+                joined = {k: least if v in (one, other) else v for k, v in joined.items()}
+    return joined if any_link else {}

@@ -1,0 +1,14 @@
+-- Have a conductor take away what drc made on a host, so that the host can be removed.
+-- Parameters: name text. Zero rows: no such host, or vessels are on it.
+-- Locks: the host's row, which closes it first.
+WITH h AS (
+  UPDATE host SET cordoned = true
+  WHERE name = %(name)s::text AND removed_at IS NULL
+    AND NOT EXISTS (SELECT FROM vessel v WHERE v.host_id = host.id
+                    AND v.state NOT IN ('queued', 'buried', 'failed'))
+  RETURNING id
+)
+INSERT INTO outbox (verb, host_id) SELECT 'leave', id FROM h
+ON CONFLICT (host_id) WHERE verb = 'leave' DO UPDATE
+SET generation = outbox.generation + 1, tries = 0, run_at = clock_timestamp()
+RETURNING host_id
