@@ -73,7 +73,8 @@ INSERT INTO host (name, ssh_user, ssh_address, ssh_host_key, probed, committed, 
 INSERT INTO vessel (id, owner_id, name, state, gpus, image, lifetime, host_id, millicpus,
                     memory_mib, token_hash, request_hash, ends_at)
   SELECT ('10000000-0000-4000-8000-' || lpad(to_hex(i), 12, '0'))::uuid, 1, 'busy' || i, 'running',
-         0, 'x', '7 days', i, 0, 0, '', '', now() + interval '7 days' FROM generate_series(1, {hosts}) i;
+         0, 'x', '7 days', i, 0, 0, '', '', now() + interval '7 days'
+  FROM generate_series(1, {hosts}) i;
 INSERT INTO gpu (host_id, uuid, idx, name, model, memory_mib, vessel_id)
   SELECT i, i || '/' || g, g, 'x', 'm' || i % 4, (ARRAY[24576, 40960, 81920, 143360])[i % 4 + 1],
          CASE WHEN random() > {busy} THEN NULL

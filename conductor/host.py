@@ -208,6 +208,7 @@ def reach(door: Door) -> socket.socket:
         ) from failed
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else bodies wait for an ACK
     # else a connection that a firewall on the way forgot hangs for a quarter of an hour
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED * 1000)
     return sock
 
 

@@ -180,7 +180,11 @@ class Conductor:
                     f"{host.name} shows the host key {parse_public_key(shown).fingerprint}, "
                     f"not {host.door.ssh_host_key}. Nothing was sent to it."
                 )
-        self.api.report(work.host_id, probe(host))
+        found = probe(host)
+        if not host.door.probed:  # it may have been ours before: what runs there holds its cards
+            watch.clear(self, host)
+            berths.tidy(host, self.db, self.names)
+        self.api.report(work.host_id, found)
         host = self.host(work.host_id)
         if host.door.open:
             self.lookers.submit(self.refill, host)

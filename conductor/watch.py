@@ -1,5 +1,6 @@
 """A look at one host, every few seconds: does it answer, and does it run what it should?"""
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -30,7 +31,7 @@ def look(conductor: "Conductor", host: Host) -> None:
     if not host.watching.acquire(blocking=False):
         return
     try:
-        running = containers(conductor, host)
+        running = clear(conductor, host)
         host.silent_since = None
         compare(conductor, host, running)
         berths.tidy(host, conductor.db, conductor.names)
@@ -66,15 +67,29 @@ def report_silence(conductor: "Conductor", host: Host) -> None:
         log.warning("%s is silent: %s vessels are unreachable", host.name, lost)
 
 
-def containers(conductor: "Conductor", host: Host) -> set[str]:
-    """The names of our vessels' running containers on the host."""
-    mine = {"label": [f"{wanted.INSTALLATION}={conductor.names.installation}", wanted.VESSEL]}
+def clear(conductor: "Conductor", host: Host) -> set[str]:
+    """The names of our vessels' running containers on the host; of vessels that ended, none stays.
+
+    Such a one is left where a host was given up as lost and came back. The containers are listed
+    before the books are read, and a vessel is in the books before it has a container.
+    """
+    mine = f"{wanted.INSTALLATION}={conductor.names.installation}"
     with translated(host.name):
         try:
-            there = host.docker().containers(filters=mine)
+            there = host.docker().containers(all=True, filters={"label": [mine, wanted.VESSEL]})
         except docker.errors.NotFound as failed:
             raise EngineFailed(str(failed)) from failed
-    return {container["Names"][0].lstrip("/") for container in there}
+        living = {str(row["id"]) for row in fleet.read_vessels_on_host(conductor.db, host.door.id)}
+        running: set[str] = set()
+        for container in there:
+            name = container["Names"][0].lstrip("/")
+            if container["Labels"][wanted.VESSEL] not in living:
+                log.warning("%s: %s is of no living vessel, and is removed", host.name, name)
+                with contextlib.suppress(docker.errors.NotFound):
+                    host.docker().remove_container(container["Id"], force=True, v=True)
+            elif container["State"] == "running":
+                running.add(name)
+    return running
 
 
 def compare(conductor: "Conductor", host: Host, running: set[str]) -> None:

@@ -11,7 +11,7 @@ sys.modules.setdefault("httpx._main", cast(Any, None))
 
 import httpx  # noqa: E402
 
-from drc.errors import ApiUnreachable, DrcError, NotSignedIn, of_code  # noqa: E402
+from drc.errors import ApiUnreachable, DrcError, NotSignedIn, Unreachable, of_code  # noqa: E402
 
 TIMEOUT = httpx.Timeout(30, connect=5)
 SILENCE = 45.0  # seconds; the stream says something every 15
@@ -71,7 +71,7 @@ class Client:
                         yield event
                 if not follow:
                     return
-            except ApiUnreachable:
+            except Unreachable:  # or its database, which it may find later than itself
                 broken_at = broken_at or time.monotonic()
                 if not heard or time.monotonic() - broken_at > patience:
                     raise

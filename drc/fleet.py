@@ -149,8 +149,9 @@ def list_positions(db: Database, ids: list[str]) -> dict[str, int]:
     return {str(row["id"]): row["position"] for row in db.all("list_positions", ids=ids)}
 
 
-def count_alike(db: Database, wish: Wish) -> int:
-    return db.always("count_alike", shape=wish.shape)["n"]
+def count_alike(db: Database, wish: Wish, *, waits: bool = False) -> int:
+    """How many wait for the same; of a wish that waits itself, those before it."""
+    return db.always("count_alike", shape=wish.shape, id=wish.id if waits else None)["n"]
 
 
 def list_homes(db: Database, owner_id: int) -> list[Row]:

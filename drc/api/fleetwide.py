@@ -11,7 +11,7 @@ from drc.api.context import Context
 from drc.api.shapes import HostKey, HostQueues, HostRequest, QueueRequest
 from drc.auth import Caller
 from drc.db import Row
-from drc.errors import NoSuchHost, NoSuchQueue, WrongState
+from drc.errors import HostTaken, NoSuchHost, NoSuchQueue, WrongState
 from drc.fleet import EVENTS, WORK
 from drc.machine import parse_simulation
 from drc.sshkey import parse_public_key
@@ -65,6 +65,11 @@ def add_host(request: HostRequest, here: Here) -> dict[str, Any]:
     key = request.ssh_host_key
     if key is not None and not re.fullmatch(r"SHA256:[A-Za-z0-9+/]{43}", key):
         parse_public_key(key)
+    if key is None and fleet.find_host(here.db, request.name) is not None:
+        raise HostTaken(
+            f"There is a host called {request.name} already.",
+            hint=f"drc host show {request.name};  drc host set  and  trust  change it.",
+        )
     words = request.model_dump()
     words["queues"] = known_queues(here, words.pop("queue"))
     id = fleet.add_host(here.db, **words)

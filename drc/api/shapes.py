@@ -7,10 +7,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from drc.db import Row
-from drc.errors import BadInput, NothingFits
+from drc.errors import BadInput
 from drc.machine import show_memory
-from drc.plan import Place
-from drc.plan import Verdict as Judged
+from drc.plan import Need, Place, never, plan, waits_for
 
 
 class Strict(BaseModel):
@@ -99,6 +98,7 @@ class Verdict(BaseModel):
 class Plan(BaseModel):
     verdicts: list[Verdict]
     never: str | None = Field(description="why no host could ever hold it")
+    waits_for: str | None = Field(description="in words, where it fits nowhere now")
     ahead: int = Field(description="vessels that wait for the same, and are served before")
 
 
@@ -258,8 +258,8 @@ def home_note(place: Place, places: list[Place]) -> str:
     return "new, empty home" + (f"; yours is on {', '.join(elsewhere)}" if elsewhere else "")
 
 
-def plan_view(verdicts: list[Judged], refusal: NothingFits | None, ahead: int) -> Plan:
-    places = [verdict.place for verdict in verdicts]
+def plan_view(places: list[Place], need: Need, ahead: int) -> Plan:
+    verdicts, refusal = plan(places, need), never(places, need)
     return Plan(
         verdicts=[
             Verdict(
@@ -271,5 +271,6 @@ def plan_view(verdicts: list[Judged], refusal: NothingFits | None, ahead: int) -
             for place, reason, taken in verdicts
         ],
         never=f"{refusal.message} {refusal.hint}" if refusal else None,
+        waits_for=None if any(verdict.taken for verdict in verdicts) else waits_for(places, need),
         ahead=ahead,
     )

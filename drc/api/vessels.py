@@ -40,7 +40,7 @@ from drc.errors import (
 )
 from drc.fleet import EVENTS, WORK, Wish
 from drc.machine import check_name, model_key, parse_lifetime, parse_memory, show_memory
-from drc.plan import Place, never, plan, waits_for
+from drc.plan import Place, waits_for
 from drc.vessel import DEFAULT_LIFETIME, LONGEST_LIFETIME, State
 
 routes = Routes("vessels")
@@ -70,7 +70,7 @@ def usable_queues(here: Context, caller: Caller, names: list[str]) -> list[str]:
             raise NoSuchQueue(f"There is no queue called {name}.", hint="drc queue list")
         allowed = users[name]
         if allowed is not None and caller.subject not in allowed:
-            who = f"Only {', '.join(allowed)} may" if allowed else "Nobody may"
+            who = f"Only {' and '.join(allowed)} may" if allowed else "Nobody may"
             raise Forbidden(f"{who} use the queue {name}.", hint="drc queue list")
     return asked
 
@@ -222,7 +222,7 @@ def plan_(request: VesselRequest, owner: Owner, caller: Calling, here: Here) -> 
     """Which host the vessel would be given now, and why not the others. Nothing is reserved."""
     wish = wish_of(request, owner["id"], None, here, caller)
     places = places_for(here, wish)
-    return plan_view(plan(places, wish), never(places, wish), fleet.count_alike(here.db, wish))
+    return plan_view(places, wish, fleet.count_alike(here.db, wish))
 
 
 @routes.get("/vessels/{name}/why-not", "vessels:read")
@@ -233,7 +233,8 @@ def why_not(name: str, owner: Owner, here: Here) -> Plan:
         state = read(here, of_name(here, owner, name))["state"]
         raise WrongState(f"{name} does not wait; it is {state}.", hint=f"drc show {name}")
     places = places_for(here, wish)
-    return plan_view(plan(places, wish), never(places, wish), fleet.count_alike(here.db, wish) - 1)
+    ahead = fleet.count_alike(here.db, wish, waits=True)
+    return plan_view(places, wish, ahead)
 
 
 @routes.get("/vessels", "vessels:read")

@@ -100,17 +100,18 @@ def run(request: dict[str, Any], *, wait: bool = True, json: bool = False) -> di
         raise
     name = vessel["name"]
     if wait:
-        sshconfig.offer_include()
         progress = Progress(vessel, quiet=json)
         try:
+            sshconfig.offer_include()
+            progress.begin()
             follow(vessel, progress)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, typer.Abort):  # the latter at a question
             progress.close()
             say(
                 f"\n{name} goes on without you.  drc show {name}  finds it, "
                 f" drc stop {name}  ends it."
             )
-            raise
+            raise KeyboardInterrupt from None
         finally:
             progress.close()
         vessel = get(f"/v1/vessels/{name}")

@@ -225,11 +225,16 @@ def confirm(question: str, yes: bool, name: str, option: str = "--yes") -> None:
 
 
 def look(
-    name: str, is_seen: "Callable[[dict[str, Any]], object]", *, adding: bool = False
+    name: str,
+    is_seen: "Callable[[dict[str, Any]], object]",
+    *,
+    adding: bool = False,
+    fresh: bool = False,
 ) -> dict[str, Any]:
     """Wait until a conductor has seen the host. Raises HostUnreachable with what it met.
 
-    `adding`: one that cannot be looked at is forgotten, unless it was committed before.
+    `adding`: one that cannot be looked at is forgotten. `fresh`: what it was ill of before does not
+    count.
     """
     import time
 
@@ -238,8 +243,8 @@ def look(
 
     deadline = time.monotonic() + PATIENCE
     host: dict[str, Any] = get(f"/v1/hosts/{name}")
-    while not is_seen(host):
-        if host["ill"] or time.monotonic() > deadline:
+    while not (seen := is_seen(host)) or host["ill"]:
+        if (host["ill"] and (seen or not fresh)) or time.monotonic() > deadline:
             why: str = host["ill"] or f"No conductor looked at {name} within {PATIENCE:.0f} s."
             shown, hint = host.get("shown_host_key"), ""
             if adding and not host["committed"]:
@@ -261,7 +266,7 @@ def probe(name: Host) -> None:
 
     before = get(f"/v1/hosts/{name}")
     client().call("POST", f"/v1/hosts/{name}/probe")
-    after = look(name, lambda host: host["seen_at"] != before["seen_at"])
+    after = look(name, lambda host: host["looked_at"] != before["looked_at"], fresh=True)
     describe(after)
     changes = differences(before, after)
     for change in changes or ["Nothing changed."]:
@@ -321,11 +326,14 @@ def uncordon(name: Host) -> None:
 def drain(
     name: Host,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Until they are gone.")] = True,
 ) -> None:
     """Cordon it and end the vessels on it. Homes stay."""
+    import time
+
     from drc.cli.account import client, get
     from drc.cli.look import count, say
-    from drc.errors import BadInput
+    from drc.errors import BadInput, HostUnreachable
 
     number = get(f"/v1/hosts/{name}")["vessels"]
     there = count(number, "vessel")
@@ -335,6 +343,14 @@ def drain(
     ended = client().call("POST", f"/v1/hosts/{name}/drain")["vessels"]
     for vessel in ended:
         print(f"{vessel['name']} of {vessel['owner']} ends")
+    deadline = time.monotonic() + PATIENCE
+    while wait and (number := get(f"/v1/hosts/{name}")["vessels"]):
+        if time.monotonic() > deadline:
+            raise HostUnreachable(
+                f"{name} takes no new vessels, but {count(number, 'vessel')} did not end yet.",
+                hint=f"drc host show {name}",
+            )
+        time.sleep(0.2)
     say(f"{name} is drained: it takes no new vessels.")
 
 
@@ -375,8 +391,8 @@ def trust(
     if host_key not in (None, shown.fingerprint):
         raise BadInput(f"{name} does not show {host_key}. Its key was not changed.")
     client().call("POST", f"/v1/hosts/{name}/trust", {"ssh_host_key": shown.line})
-    seen_at = host["seen_at"]
-    host = look(name, lambda host: host["seen_at"] != seen_at)
+    before = host["looked_at"]
+    host = look(name, lambda host: host["looked_at"] != before, fresh=True)
     say(f"{name} is {state(host)}.")
 
 

@@ -8,7 +8,7 @@ from drc.cli.vessels import Json, Name
 def why_not(name: Name, json: Json = False) -> None:
     """Why a vessel still waits: for each host, why it is not there."""
     from drc.cli.account import get, print_json
-    from drc.cli.look import say
+    from drc.cli.look import count, say
 
     plan = get(f"/v1/vessels/{name}/why-not")
     if json:
@@ -17,7 +17,8 @@ def why_not(name: Name, json: Json = False) -> None:
     if plan["never"]:
         return say(plan["never"], fg="red")
     if plan["ahead"] > 0:
-        return say(f"{plan['ahead']} more wait for the same; it is served in its turn.")
+        waits = "waits for the same and is" if plan["ahead"] == 1 else "wait for the same and are"
+        return say(f"{count(plan['ahead'], 'vessel')} {waits} served before it.")
     return None
 
 
@@ -36,8 +37,8 @@ def show_plan(request: dict[str, Any], *, json: bool) -> None:
     if plan["ahead"]:
         waits = "waits" if plan["ahead"] == 1 else "wait"
         return say(f"It would wait: {count(plan['ahead'], 'vessel')} {waits} for the same already.")
-    if not any(verdict["taken"] for verdict in plan["verdicts"]):
-        return say("It would wait until one of them is free.")
+    if plan["waits_for"]:
+        return say(f"It would wait for {plan['waits_for']}.")
     return say("Nothing was reserved.", dim=True)
 
 

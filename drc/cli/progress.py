@@ -51,9 +51,12 @@ class Progress:
         self.begun = datetime.fromisoformat(vessel["created_at"])
         self.last = self.begun
         self.pending = False
-        if not quiet:
-            say(vessel["name"], bold=True)
-        self._now(PHASES[vessel["state"]][1] if vessel["state"] in PHASES else "")
+
+    def begin(self) -> None:
+        if not self.quiet:
+            say(self.vessel["name"], bold=True)
+        state = self.vessel["state"]
+        self._now(PHASES[state][1] if state in PHASES else "")
 
     def step(self, event: dict[str, Any]) -> None:
         if self.quiet or event["kind"] not in PHASES:

@@ -112,7 +112,10 @@ def add(
     """Add a queue, or change who may use one."""
     from drc.cli.account import client
     from drc.cli.look import say
+    from drc.errors import BadInput
 
+    if user and nobody:
+        raise BadInput("A queue for nobody has no users.", hint="--user or --nobody")
     users = [] if nobody else user
     client().call("POST", "/v1/queues", {"name": name, "users": users})
     say(f"The queue {name} is for {who(users)}.  drc host set HOST --queue {name}  puts hosts in.")

@@ -66,7 +66,8 @@ def print_vessels(found: list[dict[str, Any]], everybody: bool) -> None:
         [
             vessel["name"],
             vessel["state"],
-            vessel["host"] or (ordinal(vessel["position"]) if vessel["position"] else "-"),
+            vessel["host"]
+            or (f"{ordinal(vessel['position'])} in line" if vessel["position"] else "-"),
             show_gpus(vessel["gpus"], vessel["gpus_asked"], vessel["models"]),
             shares(vessel) or "-",
             ago(vessel["created_at"]),

@@ -14,6 +14,7 @@ ALTER TABLE host
   ADD COLUMN queues text[] NOT NULL DEFAULT '{default}',
   ADD COLUMN facts jsonb NOT NULL DEFAULT '{}',
   ADD COLUMN removed_at timestamptz,
+  ADD COLUMN looked_at timestamptz,
   DROP CONSTRAINT a_host_name_is_used_once;
 ALTER TABLE host ADD COLUMN open boolean NOT NULL GENERATED ALWAYS AS
   (probed AND committed AND NOT cordoned AND ill IS NULL AND removed_at IS NULL) STORED;

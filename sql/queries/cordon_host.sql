@@ -1,4 +1,10 @@
--- Close a host to new vessels, or open it again. What is on it stays.
+-- Close a host to new vessels, or open it again, which also takes back that it is to leave. What is
+-- on it stays.
 -- Parameters: name text, cordoned boolean. Zero rows: no such host.
+WITH o AS (
+  DELETE FROM outbox USING host h
+  WHERE NOT %(cordoned)s::boolean AND outbox.verb = 'leave' AND outbox.host_id = h.id
+    AND h.name = %(name)s::text AND h.removed_at IS NULL
+)
 UPDATE host SET cordoned = %(cordoned)s::boolean WHERE name = %(name)s::text AND removed_at IS NULL
 RETURNING id

@@ -8,4 +8,4 @@ JOIN host h ON h.id = g.host_id
 LEFT JOIN vessel v ON v.id = g.vessel_id
 LEFT JOIN owner o ON o.id = v.owner_id
 WHERE NOT g.removed
-ORDER BY h.name, g.idx
+ORDER BY h.name, g.ill NULLS FIRST, g.idx, g.id

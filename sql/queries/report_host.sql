@@ -85,7 +85,7 @@ SET docker_version = %(docker_version)s::text, cpus = %(cpus)s::int, probed = tr
     n_gpus = (SELECT count(*) FROM seen), facts = %(facts)s::jsonb,
     millicpus_free = millicpus_free + %(millicpus)s::int - millicpus, millicpus = %(millicpus)s::int,
     memory_free_mib = memory_free_mib + %(memory_mib)s::int - memory_mib,
-    memory_mib = %(memory_mib)s::int, seen_at = now()
+    memory_mib = %(memory_mib)s::int, seen_at = now(), looked_at = clock_timestamp()
 FROM h
 WHERE host.id = h.id
 RETURNING host.id

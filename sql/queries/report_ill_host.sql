@@ -5,7 +5,7 @@ WITH h AS (
   SELECT id, name, ill FROM host WHERE id = %(id)s::int AND removed_at IS NULL FOR NO KEY UPDATE
 ),
 u AS (
-  UPDATE host SET ill = %(ill)s::text FROM h WHERE host.id = h.id RETURNING host.id
+  UPDATE host SET ill = %(ill)s::text, looked_at = clock_timestamp() FROM h WHERE host.id = h.id RETURNING host.id
 ),
 e AS (
   INSERT INTO event (kind, data)

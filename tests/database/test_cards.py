@@ -92,7 +92,7 @@ def test_a_card_that_is_ill_for_another_reason_is_not_healed_by_a_look(db: Datab
     for seen in (CARDS, CARDS[:1], CARDS):
         report_cards(db, id, seen)
         check_conservation(db)
-    assert [gpu["ill"] for gpu in fleet.read_gpus(db)] == [None, "its memory has errors", None]
+    assert [gpu["ill"] for gpu in fleet.read_gpus(db)] == [None, None, "its memory has errors"]
 
 
 def test_vessels_without_gpu_go_by_the_cards_of_the_last_look(db: Database) -> None:

@@ -107,6 +107,7 @@ def test_a_plan_as_json_is_the_apis_own_answer(drc: Terminal, api: Api, gpu7: st
             {"host": "gpu7", "taken": False, "reason": ELSEWHERE, "home": None},
         ],
         "never": None,
+        "waits_for": None,
         "ahead": 0,
     }
 
@@ -144,7 +145,10 @@ def test_a_plan_of_what_must_wait_says_for_what_and_behind_whom(
     api.create("holds", gpus=3)
     words = ("create", "--plan", "--gpus", "2", "--queue", "big", "--queue", "default")
     said = drc(*words)
-    assert (said.status, said.err) == (0, "It would wait until one of them is free.\n")
+    assert (said.status, said.err) == (
+        0,
+        ("It would wait for 2 × GPU; nearest is gpu1: only 1 of its 4 a100 is free.\n"),
+    )
     assert lines(said.out)[1:] == [
         ["gpu1", "no", "only 1 of its 4 a100 is free"],
         ["gpu7", "no", "it is ill: Docker does not answer."],
@@ -183,7 +187,6 @@ def test_why_not_says_that_others_wait_for_the_same(drc: Terminal, api: Api, hos
     assert drc("why-not", "three").err.startswith("2 ")
 
 
-@pytest.mark.xfail(strict=True, reason="count_alike counts those who wait behind too")
 def test_why_not_counts_only_those_who_are_served_before(api: Api, host: int) -> None:
     """As the API's own document says of `ahead`."""
     api.create("holds", gpus=4)

@@ -46,7 +46,7 @@ def test_who_may_use_a_queue_is_said_and_can_be_changed(
 
     operator("queue", "add", "vision", "--user", "bob", "--user", "carol")
     assert lines(operator("queue", "list").out)[2][:2] == ["vision", "bob, carol"]
-    assert refusal() == "Only bob, carol may use the queue vision.\n  drc queue list\n"
+    assert refusal() == "Only bob and carol may use the queue vision.\n  drc queue list\n"
     operator("queue", "add", "vision", "--nobody")
     assert lines(operator("queue", "list").out)[2][:2] == ["vision", "nobody"]
     assert refusal() == "Nobody may use the queue vision.\n  drc queue list\n"
@@ -187,14 +187,16 @@ def test_those_who_wait_are_shown_in_their_order(
     api.create("either", queue=["big", "default"])
     rows = lines(drc("list").out)[1:]
     assert {row[0]: row[1:4] for row in rows} == {
-        "either": ["queued", "2nd", "1 × any"],
-        "second": ["queued", "1st", "2 × any"],
-        "first": ["queued", "1st", "3 × any"],
+        "either": ["queued", "2nd in line", "1 × any"],
+        "second": ["queued", "1st in line", "2 × any"],
+        "first": ["queued", "1st in line", "3 × any"],
         "holds-big": ["running", "gpu7", "2 × h100 80 GB"],
         "holds": ["running", "gpu1", "4 × a100 80 GB"],
     }
     rows = lines(operator("list", "--all").out)[1:]
-    assert [row[3] for row in rows if row[2] == "queued"] == ["2nd", "1st", "2nd", "1st"]
+    assert [row[3] for row in rows if row[2] == "queued"] == [
+        f"{place} in line" for place in ("2nd", "1st", "2nd", "1st")
+    ]
     show = lines(drc("queue", "show", "default").out)
     assert show[4] == ["#", "OWNER", "VESSEL", "GPUS", "WAITS"]
     assert [row[:4] for row in show[5:]] == [
@@ -217,8 +219,8 @@ def test_whoever_gives_up_leaves_the_line(drc: Terminal, api: Api, full: None) -
     said = drc("stop", "two")
     assert (said.status, said.err) == (0, "two is buried.\n")
     assert [row[:3] for row in lines(drc("list").out)[1:3]] == [
-        ["three", "queued", "2nd"],
-        ["one", "queued", "1st"],
+        ["three", "queued", "2nd in line"],
+        ["one", "queued", "1st in line"],
     ]
     assert api.show("two")["position"] is None
     assert drc("stop", "holds").status == 0

@@ -174,9 +174,6 @@ def test_a_card_that_is_in_another_host_is_named(
     assert answer.json()["title"] == "The GPU GPU-gpu7-0 is in another host already."
 
 
-@pytest.mark.xfail(
-    strict=True, reason="add_host unpins the host that has the name, which stays open"
-)
 def test_adding_a_host_that_is_there_leaves_it_no_door_without_a_key(
     operator: Terminal, gpu7: str, db: Database
 ) -> None:
