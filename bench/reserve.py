@@ -14,9 +14,10 @@ from pathlib import Path
 
 import psycopg
 
-from bench.plan import generic_plan, numbered, pages
+from bench.plan import generic_plan, pages
 from bench.postgres import embedded
 from bench.report import finish, p50, percentile, run
+from drc.db import statement
 from drc.up.postgres import Postgres
 
 HERE = Path(__file__).parent
@@ -95,24 +96,22 @@ CHECKS = {
 }
 
 
-def prepared(name: str) -> tuple[str, str]:
-    """A statement of the product's as its driver prepares it, and one run of it."""
-    text, names = numbered(name)
-    arguments = ", ".join(VALUES[name] for name in names)
-    return f"PREPARE {name} AS {text.strip()};", f"EXECUTE {name}({arguments})"
+def script(name: str) -> str:
+    """A statement of the product's as pgbench wants it: its parameters as expressions."""
+    text = re.sub(r"--.*", "", statement(name).decode())
+    return re.sub(r"%\((\w+)\)s", lambda found: VALUES[found[1]], text).strip()
 
 
 def cycle() -> str:
-    first, reserve = prepared("reserve_vessel")
-    second, bury = prepared("bury_vessel")
     # pgbench can branch on numbers only
-    first = first.replace("SELECT state FROM v", "SELECT (state = 'reserved')::int AS ok FROM v")
+    reserve = script("reserve_vessel").replace(
+        "SELECT state FROM v", "SELECT (state = 'reserved')::int AS ok FROM v"
+    )
     return (
         "\\set model random(0, 3)\n\\set gpus 1 + random(0, 3) / 3\n"
         "\\set n random(1, 140000000000000)\n"
-        f"\\if :new\n{first}\n{second}\n\\set new 0\n\\endif\n"
         f"{reserve}\n\\gset\n"
-        f"\\if :ok\n{bury};\n\\endif\n"
+        f"\\if :ok\n{script('bury_vessel')};\n\\endif\n"
     )
 
 
@@ -152,9 +151,8 @@ class Bench:
         file = HERE / "bare" / "cycle.pgb" if kind == "bare" else self.folder / "ours.pgb"
         for log in self.folder.glob("pgbench_log*"):
             log.unlink()
-        mode = ["-M", "prepared"] if kind == "bare" else ["-D", "new=1"]
         said = self.call(
-            "pgbench", "-n", *mode, "-c", str(clients), "-j", "2", "-l",
+            "pgbench", "-n", "-M", "prepared", "-c", str(clients), "-j", "2", "-l",
             "-T", str(self.seconds), "-f", str(file),
         )  # fmt: skip
         tps = re.search(r"tps = ([\d.]+)", said)

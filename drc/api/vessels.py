@@ -1,7 +1,5 @@
 """Vessels, for the people who own them."""
 
-import hashlib
-import json
 import time
 import uuid
 from typing import Annotated, Any
@@ -11,7 +9,6 @@ from fastapi import Header, Query, Response
 from drc import fleet
 from drc.api.access import Calling, Here, Owner, Routes
 from drc.api.context import Context
-from drc.api.names import invent_name
 from drc.api.queue import place, rare_image
 from drc.api.shapes import (
     Home,
@@ -19,19 +16,15 @@ from drc.api.shapes import (
     Vessel,
     VesselRequest,
     Why,
-    check_env,
-    check_image,
     plan_view,
     vessel_view,
 )
-from drc.auth import Caller, openssh_public, token_hash
+from drc.api.wishes import wish_of
+from drc.auth import openssh_public
 from drc.db import Row
 from drc.errors import (
-    BadInput,
     Forbidden,
     NameTaken,
-    NoSuchHost,
-    NoSuchQueue,
     NoSuchVessel,
     NothingFits,
     RequestChanged,
@@ -39,16 +32,12 @@ from drc.errors import (
     WrongState,
 )
 from drc.fleet import EVENTS, WORK, Wish
-from drc.machine import check_name, model_key, parse_lifetime, parse_memory, show_memory
+from drc.machine import show_memory
 from drc.plan import Place, waits_for
-from drc.vessel import DEFAULT_LIFETIME, LONGEST_LIFETIME, State
+from drc.vessel import State
 
 routes = Routes("vessels")
 
-MOST_GPUS = 1024
-DEFAULT_QUEUE = "default"
-CPUS_WITHOUT_GPU = 2000  # millicpus
-MEMORY_WITHOUT_GPU = 4096  # MiB
 LOG_PATIENCE = 5.0  # seconds for a conductor to fetch a log
 
 Key = Annotated[
@@ -59,79 +48,6 @@ Key = Annotated[
         description="the same key gives the same vessel for 24 h",
     ),
 ]
-
-
-def usable_queues(here: Context, caller: Caller, names: list[str]) -> list[str]:
-    """The queues asked for, sorted. Raises NoSuchQueue, Forbidden."""
-    asked = sorted(set(names)) or [DEFAULT_QUEUE]
-    users = fleet.read_queues(here.db, asked)
-    for name in asked:
-        if name not in users:
-            raise NoSuchQueue(f"There is no queue called {name}.", hint="drc queue list")
-        allowed = users[name]
-        if allowed is not None and caller.subject not in allowed:
-            who = f"Only {' and '.join(allowed)} may" if allowed else "Nobody may"
-            raise Forbidden(f"{who} use the queue {name}.", hint="drc queue list")
-    return asked
-
-
-def host_id_of(here: Context, name: str) -> int:
-    id = fleet.find_host(here.db, name)
-    if id is None:
-        raise NoSuchHost(f"There is no host called {name}.", hint="drc host list")
-    return id
-
-
-def wish_of(
-    request: VesselRequest, owner_id: int, key: str | None, here: Context, caller: Caller
-) -> Wish:
-    """The request in the statement's units. Raises BadInput, NoSuchHost, NoSuchQueue, Forbidden."""
-    if not 0 <= request.gpus <= MOST_GPUS:
-        raise BadInput(
-            f"{request.gpus} is not a number of GPUs that a host can have.",
-            hint="--gpus 0 asks for a vessel without one.",
-        )
-    if request.cpus is not None and not 0.1 <= request.cpus <= 4096:
-        raise BadInput(f"{request.cpus:g} is not a number of CPUs that a host can have.")
-    if not request.gpus and (request.gpu or request.gpu_memory):
-        raise BadInput("No GPU is asked for, but a model or GPU memory is.", hint="--gpus 1")
-    if request.share is not None and (request.gpus != 1 or request.gpu or request.gpu_memory):
-        raise BadInput(f"Its GPUs are those of {request.share}.", hint="--share without --gpus")
-    if request.share is not None and (request.host or request.queue):
-        raise BadInput(
-            f"It is where {request.share} is.", hint="--share without --host and --queue"
-        )
-    gpus = request.gpus if request.share is None else 0
-    lifetime = parse_lifetime(request.lifetime) if request.lifetime else DEFAULT_LIFETIME
-    if not lifetime or lifetime > LONGEST_LIFETIME:
-        raise BadInput(
-            f"A vessel lives at most {LONGEST_LIFETIME.days} days.", hint="--lifetime 7d"
-        )
-
-    def no_gpu(default: int) -> int | None:
-        return None if gpus else default
-
-    id = str(uuid.uuid4())
-    body = json.dumps(request.model_dump(), sort_keys=True).encode()
-    return Wish(
-        id=id,
-        owner_id=owner_id,
-        name=check_name(request.name) if request.name is not None else invent_name(),
-        queues=usable_queues(here, caller, request.queue),
-        gpus=gpus,
-        models=sorted({model_key(model) for model in request.gpu}) or None,
-        gpu_memory_mib=parse_memory(request.gpu_memory) if request.gpu_memory else 0,
-        millicpus=round(request.cpus * 1000) if request.cpus else no_gpu(CPUS_WITHOUT_GPU),
-        memory_mib=parse_memory(request.memory) if request.memory else no_gpu(MEMORY_WITHOUT_GPU),
-        host_id=host_id_of(here, request.host) if request.host else None,
-        shm_mib=parse_memory(request.shm) if request.shm else None,
-        image=check_image(request.image or here.default_image),
-        env=check_env(request.env),
-        lifetime=lifetime,
-        token_hash=token_hash(here.secrets.bespoke_token(id, 1)),
-        idempotency_key=key,
-        request_hash=hashlib.sha256(body).digest(),
-    )
 
 
 def places_for(here: Context, wish: Wish) -> list[Place]:

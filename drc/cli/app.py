@@ -6,7 +6,7 @@ from typing import Any
 import typer
 import typer.core
 
-from drc.cli import create, enter, fleet, hosts, keys, plan, queues, up, vessels
+from drc.cli import create, enter, fleet, joining, keys, plan, queues, up, vessels
 
 
 class Boundary(typer.core.TyperGroup):
@@ -86,7 +86,7 @@ app.command()(vessels.stop)
 app.command()(vessels.logs)
 app.command()(vessels.events)
 app.command()(fleet.gpus)
-app.add_typer(hosts.app, name="host")
+app.add_typer(joining.app, name="host")
 app.add_typer(queues.app, name="queue")
 app.add_typer(keys.app, name="key")
 app.command()(up.up)

@@ -7,7 +7,7 @@ WITH v AS (
   UPDATE vessel SET state = outcome, state_since = clock_timestamp()
   WHERE id = %(id)s::uuid AND attempt = %(attempt)s::int AND state = ANY (%(sources)s::text[])
     AND NOT EXISTS (SELECT FROM vessel s
-                    WHERE s.shares_id = vessel.id AND s.state NOT IN ('buried', 'failed'))
+                    WHERE s.shares_id = vessel.id AND s.living)
   RETURNING id, owner_id, attempt, state, reason, host_id, millicpus, memory_mib
 ),
 h AS MATERIALIZED (

@@ -39,7 +39,8 @@ SELECT w.id, w.verb, w.host_id, w.vessel_id, w.attempt, w.generation, w.tries,
        v.name, v.state, v.image, v.env, v.millicpus, v.memory_mib, v.shm_mib, v.gpus AS n_gpus,
        o.login, o.uid,
        coalesce((SELECT array_agg(g.uuid ORDER BY g.idx) FROM gpu g
-                 WHERE g.vessel_id = coalesce(v.shares_id, v.id) AND NOT g.simulated), '{}') AS gpu_uuids
+                 WHERE g.host_id = v.host_id AND g.vessel_id = coalesce(v.shares_id, v.id)
+                   AND NOT g.simulated), '{}') AS gpu_uuids
 FROM w
 LEFT JOIN vessel v ON v.id = w.vessel_id
 LEFT JOIN owner o ON o.id = v.owner_id

@@ -2,5 +2,5 @@
 -- Parameters: owner_id bigint, name text. Zero rows: there was never one.
 SELECT id FROM vessel
 WHERE owner_id = %(owner_id)s::bigint AND name = %(name)s::text
-ORDER BY (state IN ('buried', 'failed')), created_at DESC
+ORDER BY NOT living, created_at DESC
 LIMIT 1

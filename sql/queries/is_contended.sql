@@ -4,10 +4,10 @@
 SELECT v.id
 FROM vessel v
 WHERE v.id = %(id)s::uuid
-  AND v.state = 'queued'
+  AND v.waiting
   AND NOT EXISTS (
     SELECT FROM vessel q
-    WHERE q.state = 'queued' AND q.shape = v.shape AND (q.created_at, q.id) < (v.created_at, v.id))
+    WHERE q.waiting AND q.shape = v.shape AND (q.created_at, q.id) < (v.created_at, v.id))
   AND EXISTS (
     SELECT FROM gpu_kind k
     CROSS JOIN LATERAL (

@@ -5,7 +5,7 @@ WITH h AS (
   UPDATE host SET cordoned = true
   WHERE name = %(name)s::text AND removed_at IS NULL
     AND NOT EXISTS (SELECT FROM vessel v WHERE v.host_id = host.id
-                    AND v.state NOT IN ('queued', 'buried', 'failed'))
+                    AND v.living AND NOT v.waiting)
   RETURNING id
 )
 INSERT INTO outbox (verb, host_id) SELECT 'leave', id FROM h

@@ -9,6 +9,6 @@ SELECT q.name, q.users,
         WHERE q.name = ANY (h.queues) AND h.open AND NOT g.removed
           AND g.vessel_id IS NULL AND g.ill IS NULL) AS gpus_free,
        (SELECT count(*) FROM vessel v
-        WHERE v.state = 'queued' AND q.name = ANY (v.queues)) AS waiting
+        WHERE v.waiting AND q.name = ANY (v.queues)) AS waiting
 FROM queue q
 ORDER BY q.name <> 'default', q.name

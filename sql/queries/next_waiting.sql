@@ -3,13 +3,13 @@
 -- Parameters: skip uuid[] (not these, nor those behind them). Zero rows: nobody who waits fits.
 WITH RECURSIVE line AS (
   (SELECT id, shape, created_at FROM vessel
-   WHERE state = 'queued' ORDER BY shape, created_at, id LIMIT 1)
+   WHERE waiting ORDER BY shape, created_at, id LIMIT 1)
   UNION ALL
   SELECT n.id, n.shape, n.created_at
   FROM line l
   CROSS JOIN LATERAL (
     SELECT v.id, v.shape, v.created_at FROM vessel v
-    WHERE v.state = 'queued' AND v.shape > l.shape
+    WHERE v.waiting AND v.shape > l.shape
     ORDER BY v.shape, v.created_at, v.id LIMIT 1
   ) n
 )

@@ -9,7 +9,7 @@ SELECT h.id, h.name, h.open, h.probed, h.committed, h.cordoned, h.ill, h.shown_h
        (SELECT count(*) FROM gpu g
         WHERE g.host_id = h.id AND NOT g.removed AND g.ill IS NOT NULL) AS gpus_ill,
        (SELECT count(*) FROM vessel v WHERE v.host_id = h.id
-          AND v.state NOT IN ('buried', 'failed')) AS vessels
+          AND v.living) AS vessels
 FROM host h
 WHERE h.removed_at IS NULL AND (%(name)s::text IS NULL OR h.name = %(name)s::text)
 ORDER BY h.name

@@ -10,8 +10,8 @@ SELECT v.id, v.name, o.login AS owner, o.uid, v.owner_id, v.state, v.reason, v.o
          (SELECT jsonb_agg(jsonb_build_object('uuid', g.uuid, 'name', g.name, 'model', g.model,
                    'memory_mib', g.memory_mib, 'index', g.idx, 'simulated', g.simulated)
                    ORDER BY g.idx)
-          FROM gpu g WHERE g.vessel_id = coalesce(v.shares_id, v.id)
-            AND v.state NOT IN ('buried', 'failed')), '[]') AS gpus
+          FROM gpu g
+          WHERE v.living AND g.host_id = v.host_id AND g.vessel_id = coalesce(v.shares_id, v.id)), '[]') AS gpus
 FROM vessel v
 JOIN owner o ON o.id = v.owner_id
 LEFT JOIN host h ON h.id = v.host_id
@@ -19,6 +19,6 @@ LEFT JOIN host w ON w.id = v.wants_host_id
 LEFT JOIN vessel s ON s.id = v.shares_id
 WHERE (%(id)s::uuid IS NULL OR v.id = %(id)s::uuid)
   AND (%(owner_id)s::bigint IS NULL OR v.owner_id = %(owner_id)s::bigint)
-  AND (%(ended)s::boolean OR v.state NOT IN ('buried', 'failed'))
+  AND (%(ended)s::boolean OR v.living)
 ORDER BY v.created_at DESC, v.id
 LIMIT %(most)s::int

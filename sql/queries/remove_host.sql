@@ -6,7 +6,7 @@ WITH h AS MATERIALIZED (
   SELECT id FROM host
   WHERE id = %(id)s::int AND removed_at IS NULL
     AND NOT EXISTS (SELECT FROM vessel v WHERE v.host_id = host.id
-                    AND v.state NOT IN ('queued', 'buried', 'failed'))
+                    AND v.living AND NOT v.waiting)
   FOR UPDATE
 ),
 g AS (UPDATE gpu SET removed = true FROM h WHERE gpu.host_id = h.id),

@@ -64,9 +64,9 @@ WITH best AS MATERIALIZED (
              ELSE k.model = ANY (%(models)s::text[]) END
     -- whoever asks for what others wait for waits behind them
     AND CASE WHEN %(waits)s::boolean THEN
-          EXISTS (SELECT FROM vessel q WHERE q.id = %(id)s::uuid AND q.state = 'queued')
+          EXISTS (SELECT FROM vessel q WHERE q.id = %(id)s::uuid AND q.waiting)
         ELSE NOT EXISTS (
-          SELECT FROM vessel q WHERE q.state = 'queued' AND q.shape = %(shape)s::bigint) END
+          SELECT FROM vessel q WHERE q.waiting AND q.shape = %(shape)s::bigint) END
   ORDER BY pick.gpu_mib, pick.n_free, pick.host_id
   LIMIT 1
 ),
