@@ -99,7 +99,8 @@ def islands(said: str) -> dict[int, int]:
 
     Empty where no two cards are joined: then it does not matter which ones a vessel gets.
     """
-    lines = [line.split() for line in said.splitlines()]
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", said)  # the head is underlined, even for a pipe
+    lines = [line.split() for line in plain.splitlines()]
     head: list[str] = next((words for words in lines if words[:1] == ["GPU0"]), list[str]())
     columns = [word for word in head if re.fullmatch(r"GPU\d+", word)]
     joined: dict[int, int] = {int(name[3:]): int(name[3:]) for name in columns}

@@ -87,18 +87,24 @@ def gpus(host: Host) -> tuple[list[dict[str, Any]], list[str]]:
         status, said = ask(host, cards.OLD_QUERY)
     if status == NO_PROGRAM:
         return [], []  # no NVIDIA driver: a host without GPUs
-    if status != 0:
-        raise EngineFailed(f"nvidia-smi on {host.name} failed ({status}): {said.strip()[:300]}")
+    check_status(host, status, said)
     whole, cut = cards.parse(said)
+    parts: list[dict[str, Any]] = []
     left_out: list[str] = []
     if cut:
-        parts, left_out = cards.slices(cut, ask(host, cards.LIST)[1], ask(host, cards.TABLE)[1])
-        return whole + parts, left_out
+        status, listed = ask(host, cards.LIST)
+        check_status(host, status, listed)
+        parts, left_out = cards.slices(cut, listed, ask(host, cards.TABLE)[1])
     if len(whole) > 1:
         joined = cards.islands(ask(host, cards.TOPOLOGY)[1])
         for card in whole:
             card["island"] = joined.get(card["index"])
-    return whole, left_out
+    return whole + parts, left_out
+
+
+def check_status(host: Host, status: int, said: str) -> None:
+    if status != 0:
+        raise EngineFailed(f"nvidia-smi on {host.name} failed ({status}): {said.strip()[:300]}")
 
 
 def ask(host: Host, command: str) -> tuple[int, str]:

@@ -17,7 +17,7 @@ import requests
 import urllib3
 import urllib3.connection
 import urllib3.connectionpool
-from paramiko import Channel, Message, SSHException, Transport
+from paramiko import Channel, ChannelException, Message, SSHException, Transport
 from paramiko.common import cMSG_CHANNEL_OPEN
 
 POOL = 40  # idle channels kept; the most vessels that one host starts at once
@@ -51,8 +51,15 @@ class StreamlocalTransport(Transport):
         if not opened.wait(timeout):
             raise SSHException("The host did not open the channel in time.")
         if self._channels.get(number) is None:
-            raise self.get_exception() or SSHException("The host refused the channel.")
+            raise _refusal(self.get_exception(), path)
         return channel
+
+
+def _refusal(failed: Exception | None, path: str) -> SSHException:
+    """In words; sshd says the same of a socket that is not there and of one we may not go to."""
+    if isinstance(failed, ChannelException):
+        return SSHException(f"nothing listens at {path}, or its sshd does not let us there")
+    return SSHException(str(failed or "the host refused the channel"))
 
 
 class _Connection(urllib3.connection.HTTPConnection):

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from conductor import watch
+from conductor.host import Door, Host, load_key
 from drc.up.postgres import Postgres
 from tests.host.machine import BRIDGED, BRIDGES, Machine, machine_of_our_own, started, until
 from tests.host.world import Person, Vessel, World, world_on
@@ -91,3 +92,21 @@ def bert(world: World) -> Iterator[Vessel]:
         "bert", gpus=2, gpu=["a100"], memory="1GiB", shm="100MiB", env={"GREETING": "hello, you"}
     )
     world.stop_everything()
+
+
+@pytest.fixture
+def door(machine: Machine) -> Door:
+    return Door(
+        id=1, name="gpu1", ssh_user="root", ssh_address=machine.address, ssh_port=22,
+        ssh_host_key=machine.host_key, docker_socket=str(machine.socket),
+        address=machine.address, ports_from=22000, simulate=None, probed=True, open=True,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def host(machine: Machine, door: Door) -> Iterator[Host]:
+    """The machine as one conductor has it. Its cards are as before in the end."""
+    host = Host(door, load_key(machine.folder / "conductor_ed25519"))
+    yield host
+    host.close()
+    machine.set_cards()

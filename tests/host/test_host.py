@@ -1,4 +1,4 @@
-"""A host as the conductor finds it: its GPUs, its key, its silence."""
+"""A host as the conductor meets it: its key, its silence, its end."""
 
 import dataclasses
 import threading
@@ -8,36 +8,16 @@ import pytest
 
 from conductor import berths, watch
 from conductor.host import Door, Host, load_key
-from conductor.probe import probe
 from conductor.wanted import Names
-from drc.errors import EngineFailed, HostUnreachable
+from drc.errors import HostUnreachable
 from drc.sshkey import parse_public_key
 from tests.host.machine import CARDS, Machine, make_key, until
 from tests.host.world import Person, World
-
-A, B, C = (f"GPU-5a6f1d0c-0000-4000-8000-00000000000{n}" for n in range(3))
 
 
 def elsewhere(machine: Machine) -> dict[str, str]:
     """The same engine by another path: two hosts cannot be at one address, port and socket."""
     return {"docker_socket": f"{machine.folder}/./docker.sock"}
-
-
-@pytest.fixture
-def door(machine: Machine) -> Door:
-    return Door(
-        id=1, name="gpu1", ssh_user="root", ssh_address=machine.address, ssh_port=22,
-        ssh_host_key=machine.host_key, docker_socket=str(machine.socket),
-        address=machine.address, ports_from=22000, simulate=None, probed=True, open=True,
-    )  # fmt: skip
-
-
-@pytest.fixture
-def host(machine: Machine, door: Door):
-    host = Host(door, load_key(machine.folder / "conductor_ed25519"))
-    yield host
-    host.close()
-    machine.set_cards()
 
 
 def test_a_host_that_is_added_is_looked_at_and_its_gpus_appear(world: World):
@@ -57,29 +37,6 @@ def test_a_host_that_is_added_is_looked_at_and_its_gpus_appear(world: World):
     assert host["open"]
     assert not host["ill"]
     assert host["n_gpus"] == 4
-
-
-def test_a_card_that_cannot_be_given_is_left_out(host: Host, machine: Machine):
-    machine.set_cards(
-        f"0, {A}, NVIDIA H100 80GB HBM3, 81559\n"
-        f"1, [Unknown Error], [Unknown Error], [Unknown Error]\n"
-        f"2, {B}, NVIDIA L40S, [N/A]\n"
-        f"3, {C}, NVIDIA GeForce RTX 4080 SUPER, 16376\n"
-    )
-    found = [(gpu["uuid"], gpu["model"], gpu["memory_mib"]) for gpu in probe(host)["gpus"]]
-    assert found == [(A, "h100", 81559), (C, "rtx4080super", 16376)]
-
-
-def test_a_host_without_nvidia_smi_has_no_gpus(host: Host, machine: Machine):
-    machine.set_cards(None)
-    assert probe(host)["gpus"] == []
-
-
-def test_a_driver_that_does_not_match_is_a_sentence(host: Host, machine: Machine):
-    words = "Failed to initialize NVML: Driver/library version mismatch\n"
-    machine.set_cards(words, status=18)
-    with pytest.raises(EngineFailed, match=r"nvidia-smi on gpu1 failed .18.: Failed to initialize"):
-        probe(host)
 
 
 def test_an_ill_host_says_so_and_is_well_again_after_another_look(
@@ -129,7 +86,10 @@ def test_a_fingerprint_that_was_named_is_compared_before_anything_is_sent(
     [
         ({"ssh_address": "no-such-host.invalid"}, "does not resolve where the conductor runs"),
         ({"ssh_port": 1}, "gpu2 does not answer at"),
-        ({"docker_socket": "/run/none.sock"}, "Docker on gpu2 does not answer"),
+        (
+            {"docker_socket": "/run/none.sock"},
+            "Docker on gpu2 does not answer: nothing listens at /run/none.sock",
+        ),
         ({"ssh_user": "nobody"}, "gpu2 refused us"),
         ({}, "The GPU GPU-5a6f1d0c-0000-4000-8000-000000000000 is in another host already"),
     ],
