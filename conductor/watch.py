@@ -83,7 +83,11 @@ def clear(conductor: "Conductor", host: Host) -> set[str]:
         running: set[str] = set()
         for container in there:
             name = container["Names"][0].lstrip("/")
-            if container["Labels"][wanted.VESSEL] not in living:
+            id = container["Labels"][wanted.VESSEL]
+            if id not in living:
+                elsewhere = fleet.read_vessels(conductor.db, id=id)
+                if elsewhere:  # then nothing here is ours to clear away, nor what it lives in
+                    raise EngineFailed(f"{host.name} is {elsewhere[0]['host']} by another name.")
                 log.warning("%s: %s is of no living vessel, and is removed", host.name, name)
                 with contextlib.suppress(docker.errors.NotFound):
                     host.docker().remove_container(container["Id"], force=True, v=True)

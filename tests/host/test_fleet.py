@@ -12,7 +12,7 @@ from conductor.wanted import Names
 from drc.config import DEFAULT_IMAGE, NET_IMAGE
 from drc.errors import NoSuchHost, WrongState
 from tests.fleets import check_conservation
-from tests.host.machine import Machine, until
+from tests.host.machine import BRIDGED, BRIDGES, Machine, until
 from tests.host.world import Person, Vessel, World
 
 A6000 = [f"GPU-5a6f1d0c-0000-4000-8000-00000000001{n}" for n in range(4)]
@@ -160,3 +160,21 @@ def test_a_host_that_nobody_said_yes_to_is_left_as_it_was(
     ida.call("DELETE", "/v1/hosts/gpu2")
     fleet.add_host(ida, second, name="gpu2")
     until("it is open", lambda: fleet.host("gpu2")["open"])
+
+
+def test_a_machine_that_is_there_already_is_not_taken_again_and_loses_no_vessel(
+    fleet: World, ida: Person, second: Machine
+):
+    """Its GPUs would tell; this one has none that work just now."""
+    vessel = ida.create("only", host="gpu2")
+    second.set_cards(None)
+    try:
+        path = f"{second.folder}/./docker.sock"
+        fleet.add_host(ida, second, name="twin", docker_socket=path, committed=False)
+        until("it is ill", lambda: fleet.host("twin")["ill"])
+        assert fleet.host("twin")["ill"] == "twin is gpu2 by another name."
+        assert ida.show("only")["state"] == "running"
+        assert vessel.ssh("echo", "alive") == "alive\n"
+    finally:
+        second.set_cards(BRIDGED, topology=BRIDGES)
+        ida.call("DELETE", "/v1/hosts/twin")
