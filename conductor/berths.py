@@ -176,27 +176,14 @@ def refill(host: Host, db: Database, names: Names, image: str, waiting: int) -> 
 
 
 def tidy(host: Host, db: Database, names: Names) -> int:
-    """Take away berths whose making was cut off, waiting ones whose container is gone, and
-    containers of which there is no row. Returns how many.
-
-    Containers are listed before the rows are read, and a row is there before its container.
-    """
+    """Take away berths whose making was cut off, and waiting ones whose container is gone."""
     removed = 0
     with translated(host.name):
         there = host.docker().containers(
-            all=True,
-            filters={"label": [f"{wanted.INSTALLATION}={names.installation}", wanted.BERTH]},
+            filters={"label": [f"{wanted.INSTALLATION}={names.installation}", wanted.BERTH]}
         )
-    running = {c["Names"][0].lstrip("/") for c in there if c["State"] == "running"}
-    rows = fleet.list_berths(db, host.door.id)
-    known = {names.berth(row["number"]) for row in rows}
-    for container in there:
-        name = container["Names"][0].lstrip("/")
-        if name not in known:
-            with translated(host.name):
-                _remove(host, name)
-            removed += 1
-    for row in rows:
+    running = {container["Names"][0].lstrip("/") for container in there}
+    for row in fleet.list_berths(db, host.door.id):
         if row["vessel_id"] is not None:
             continue
         if row["old"] and not (row["ready"] and names.berth(row["number"]) in running):

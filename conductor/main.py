@@ -183,7 +183,6 @@ class Conductor:
         found = probe(host)
         if not host.door.probed:  # it may have been ours before: what runs there holds its cards
             watch.clear(self, host)
-            berths.tidy(host, self.db, self.names)
         self.api.report(work.host_id, found)
         host = self.host(work.host_id)
         if host.door.open:

@@ -14,7 +14,7 @@ from conductor.host import Host, translated
 from conductor.work import Work
 from drc import fleet
 from drc.errors import DrcError, EngineFailed, HostKeyChanged, HostUnreachable, StaleAttempt
-from drc.vessel import State
+from drc.vessel import ENDED, State
 
 if TYPE_CHECKING:
     from conductor.main import Conductor
@@ -85,10 +85,12 @@ def clear(conductor: "Conductor", host: Host) -> set[str]:
             name = container["Names"][0].lstrip("/")
             id = container["Labels"][wanted.VESSEL]
             if id not in living:
-                elsewhere = fleet.read_vessels(conductor.db, id=id)
-                if elsewhere:  # then nothing here is ours to clear away, nor what it lives in
-                    raise EngineFailed(f"{host.name} is {elsewhere[0]['host']} by another name.")
-                log.warning("%s: %s is of no living vessel, and is removed", host.name, name)
+                known = fleet.read_vessels(conductor.db, id=id, ended=True)
+                if not known:
+                    continue  # books that were restored may not know of it: nothing is lost
+                if known[0]["state"] not in ENDED:
+                    raise EngineFailed(f"{host.name} is {known[0]['host']} by another name.")
+                log.warning("%s: the vessel of %s has ended; it is removed", host.name, name)
                 with contextlib.suppress(docker.errors.NotFound):
                     host.docker().remove_container(container["Id"], force=True, v=True)
             elif container["State"] == "running":

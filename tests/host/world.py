@@ -35,6 +35,9 @@ SMALL = {"gpus": 0, "cpus": 0.6, "memory": "700MiB"}
 def clone(postgres: Postgres, name: str) -> Iterator[str]:
     with psycopg.connect(postgres.url(database="postgres"), autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name} TEMPLATE drc STRATEGY WAL_LOG")
+        with psycopg.connect(postgres.url(database=name), autocommit=True) as its_own:
+            # or several worlds on one machine would take each other's berths for their own
+            its_own.execute("UPDATE installation SET id = gen_random_uuid()")
         yield name
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
