@@ -241,11 +241,6 @@ def _end(
     return State(row["state"]) if row else None
 
 
-def is_shared(db: Database, id: str) -> bool:
-    """Whether another vessel has its GPUs too."""
-    return bool(db.one("is_shared", id=id))
-
-
 def bury_vessel(db: Database, id: str, attempt: int) -> State | None:
     row = db.one("bury_vessel", id=id, attempt=attempt, sources=vessel.sources(Verb.ABSENT))
     return State(row["state"]) if row else None

@@ -24,14 +24,19 @@ def known(here: Context, moved: object) -> None:
     here.doorbell.ring(EVENTS)
 
 
+def is_at(here: Context, id: UUID, attempt: int, state: State) -> bool:
+    """Whether that attempt of a vessel is in that state now."""
+    rows = fleet.read_vessels(here.db, id=str(id))
+    return bool(rows) and (rows[0]["state"], rows[0]["attempt"]) == (state, attempt)
+
+
 @routes.post(ATTEMPT + "/start", "vessels:conduct", status_code=204)
 def start(id: UUID, attempt: int, here: Here) -> None:
     """The work was taken. Taking it again (after a crash) is fine while it starts."""
     if fleet.start_vessel(here.db, str(id), attempt):
         here.doorbell.ring(EVENTS)
         return
-    rows = fleet.read_vessels(here.db, id=str(id))
-    known(here, rows and (rows[0]["state"], rows[0]["attempt"]) == (State.STARTING, attempt))
+    known(here, is_at(here, id, attempt, State.STARTING))
 
 
 @routes.get(ATTEMPT + "/secrets", "vessels:conduct")
@@ -84,7 +89,7 @@ def absent(id: UUID, attempt: int, report: LogReport, here: Here) -> None:
     if report.log is not None:
         fleet.write_log(here.db, str(id), report.log)
     state = fleet.bury_vessel(here.db, str(id), attempt)
-    if state is None and fleet.is_shared(here.db, str(id)):
+    if state is None and is_at(here, id, attempt, State.STOPPING):
         raise Unreachable("Another vessel still shares its GPUs; it is ending too.")
     known(here, state)
     here.waker.ring()

@@ -99,11 +99,9 @@ def test_sharers_end_with_it_and_its_gpus_wait_for_the_last_of_them(
     reason = fleet.read_vessels(db, id=one.id)[0]["reason"]
     assert reason == "the vessel whose GPUs it shares ended: enough"
     assert fleet.bury_vessel(db, lead.id, 1) is None
-    assert fleet.is_shared(db, lead.id)
     fleet.bury_vessel(db, one.id, 1)
     assert fleet.bury_vessel(db, lead.id, 1) is None
     fleet.bury_vessel(db, other.id, 1)
-    assert not fleet.is_shared(db, lead.id)
     assert fleet.bury_vessel(db, lead.id, 1) == State.BURIED
     assert all(gpu["vessel"] is None for gpu in fleet.read_gpus(db))
     check_conservation(db)
