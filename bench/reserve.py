@@ -7,6 +7,7 @@ whether a miss was only contention. A release is `bury_vessel`, let in from `res
 """
 
 import argparse
+import os
 import re
 import subprocess
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import psycopg
 from bench.plan import generic_plan, pages
 from bench.postgres import embedded
 from bench.report import finish, p50, percentile, run
-from drc.db import statement
+from drc.db import OPTIONS, statement
 from drc.up.postgres import Postgres
 
 HERE = Path(__file__).parent
@@ -35,6 +36,9 @@ TARGETS = {
     "buffers_per_pick": {"max": 50},
     "growth": {"max": 2},
 }
+AS_PREPARED = "-c plan_cache_mode=force_generic_plan"
+"""As psycopg's run after their fifth time; pgbench's expressions would be planned each time."""
+
 ID = "('00000000-0000-4000-8000-' || lpad(to_hex(:n::bigint), 12, '0'))::uuid"
 VALUES = {
     "id": ID,
@@ -134,7 +138,8 @@ class Bench:
 
     def call(self, program: str, *arguments: str) -> str:
         line = [str(self.postgres.server / "bin" / program), *arguments, self.postgres.url()]
-        done = subprocess.run(line, capture_output=True, text=True, cwd=self.folder)
+        env = {**os.environ, "PGOPTIONS": f"{OPTIONS} {AS_PREPARED} -c lock_timeout=0"}
+        done = subprocess.run(line, capture_output=True, text=True, cwd=self.folder, env=env)
         if done.returncode:
             raise SystemExit(done.stderr)
         return done.stdout

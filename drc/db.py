@@ -38,6 +38,14 @@ CONSTRAINTS: dict[str, type[DrcError]] = {
 }
 """What the violation of a constraint means to the person whose request ran into it."""
 
+OPTIONS = (
+    "-c statement_timeout=10s -c lock_timeout=2s -c idle_in_transaction_session_timeout=30s"
+    " -c jit=off"
+    # a plan that was made while a table was empty is kept while it fills
+    " -c enable_seqscan=off"
+)
+"""What every connection of the pool asks the server for."""
+
 MIGRATION_LOCK = 0x64726331  # "drc1": programs that start together migrate one after the other
 
 
@@ -91,8 +99,7 @@ class Database:
                 "row_factory": dict_row,
                 "prepare_threshold": 0,
                 "application_name": name,
-                "options": "-c statement_timeout=10s -c lock_timeout=2s -c jit=off"
-                " -c idle_in_transaction_session_timeout=30s",
+                "options": OPTIONS,
             },
         )
 
