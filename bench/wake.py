@@ -9,6 +9,7 @@ time.
 import argparse
 import random
 import time
+from functools import partial
 
 import psycopg
 
@@ -65,7 +66,12 @@ def measure(postgres: Postgres, waiting: int) -> dict[str, float]:
             fleet.reserve_vessel(db, wish(1 + n % 64, f"w{n}", **shape(dice)), waits=True)
         admin.execute("VACUUM ANALYZE")
         with serving(settings) as url:
-            tell = Api(url, Signer.load(keys / "conductor.pem"), "conductor:bench")
+            tell = Api(
+                url,
+                Signer.load(keys / "conductor.pem"),
+                "conductor:bench",
+                partial(fleet.read_now, db),
+            )
             times, late = wake(admin, tell, db, dice)
             tell.client.close()
         db.close()

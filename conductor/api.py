@@ -1,7 +1,8 @@
 """What the conductor says to the API. It signs its own short tokens with a key for just that."""
 
 import time
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 from conductor.work import Work
@@ -17,16 +18,21 @@ def clean(reason: str) -> str:
 
 
 class Api:
-    def __init__(self, url: str, signer: Signer, subject: str) -> None:
+    """`clock`: the database's, since a machine's own may be minutes off."""
+
+    def __init__(
+        self, url: str, signer: Signer, subject: str, clock: Callable[[], datetime]
+    ) -> None:
         self.signer = signer
         self.subject = subject
+        self.clock = clock
         self._token = ""
         self._renew_at = 0.0
         self.client = Client(url, self.token)
 
     def token(self) -> str:
         if time.monotonic() > self._renew_at:
-            self._token = self.signer.sign(self.subject, ["conductor"], datetime.now(UTC), LIFE)
+            self._token = self.signer.sign(self.subject, ["conductor"], self.clock(), LIFE)
             self._renew_at = time.monotonic() + LIFE.total_seconds() / 2
         return self._token
 
@@ -54,8 +60,11 @@ class Api:
     def absent(self, work: Work, log: str | None) -> None:
         self._tell(work, "absent", {"log": log})
 
-    def found(self, work: Work) -> None:
-        self._tell(work, "found")
+    def lost(self, work: Work) -> None:
+        self._tell(work, "lost")
+
+    def found(self, work: Work, reason: str = "") -> None:
+        self._tell(work, "found", {"reason": reason})
 
     def log(self, work: Work, text: str) -> None:
         self.client.call("POST", f"/v1/conduct/vessels/{work.vessel_id}/log", {"log": text})
@@ -69,6 +78,9 @@ class Api:
 
     def ill(self, host_id: int, reason: str) -> None:
         self.client.call("POST", f"/v1/conduct/hosts/{host_id}/ill", {"reason": clean(reason)})
+
+    def rounded(self, host_id: int, mended: dict[str, int], found: dict[str, Any]) -> None:
+        self.client.call("POST", f"/v1/conduct/hosts/{host_id}/round", {"mended": mended, **found})
 
     def gone(self, host_id: int) -> None:
         self.client.call("POST", f"/v1/conduct/hosts/{host_id}/gone")

@@ -7,6 +7,7 @@ used twice; what a crash leaves between is found by `tidy`.
 import contextlib
 import logging
 import time
+from datetime import datetime
 from typing import Any
 
 import docker.errors
@@ -99,13 +100,25 @@ def ensure(host: Host, names: Names, image: str, number: int) -> None:
     start(host, names, image, number)
 
 
+def restart(host: Host, names: Names, number: int) -> None:
+    """Start a berth that is there, as after a reboot: a vessel belongs to that very container.
+
+    Raises EngineFailed, NotFound.
+    """
+    name = names.berth(number)
+    with translated(host.name):
+        host.docker().start(name)
+        _wait_until_ready(host, name)
+
+
 def _wait_until_ready(host: Host, name: str) -> None:
     engine, deadline = host.docker(), time.monotonic() + READY_TIMEOUT
     while time.monotonic() < deadline:
-        said = engine.logs(name, tail=20)
+        state = engine.inspect_container(name)["State"]
+        # what it said before it was restarted says nothing of its rules now
+        said = engine.logs(name, since=datetime.fromisoformat(state["StartedAt"]).timestamp())
         if b"ready" in said.split():
             return
-        state = engine.inspect_container(name)["State"]
         if not state["Running"]:
             raise EngineFailed(
                 f"The network container on {host.name} could not set its rules: "

@@ -20,6 +20,10 @@ UNKNOWN_FIELD = "is not a valid field to query"
 LIST = "nvidia-smi -L"
 TABLE = "nvidia-smi"
 TOPOLOGY = "nvidia-smi topo -m"
+PROCESSES = (
+    "nvidia-smi --query-compute-apps=gpu_uuid,pid,process_name,used_gpu_memory"
+    " --format=csv,noheader,nounits"
+)
 
 Card = dict[str, Any]
 
@@ -115,3 +119,35 @@ def islands(said: str) -> dict[int, int]:
                 least = min(one, other)
                 joined = {k: least if v in (one, other) else v for k, v in joined.items()}
     return joined if any_link else {}
+
+
+def processes(said: str) -> list[dict[str, Any]]:
+    """Who computes on which card: gpu (UUID), pid, program, memory_mib (None: not told)."""
+    found: list[dict[str, Any]] = []
+    for row in csv.reader(io.StringIO(said), skipinitialspace=True):
+        if len(row) != 4 or not row[0].startswith("GPU-") or not row[1].strip().isdecimal():
+            continue
+        memory = row[3].strip()
+        found.append(
+            {
+                "gpu": row[0].strip(),
+                "pid": int(row[1]),
+                "program": row[2].strip()[:200],
+                "memory_mib": int(memory) if memory.isdecimal() else None,
+            }
+        )
+    return found
+
+
+def containers(told: str) -> dict[int, str]:
+    """In which container each process is, from lines of its pid and its /proc/<pid>/cgroup.
+
+    Docker's paths end with the container's id in both versions of cgroups, under either driver.
+    """
+    found: dict[int, str] = {}
+    for line in told.splitlines():
+        pid, _, groups = line.partition(" ")
+        id = re.search(r"[0-9a-f]{64}", groups)
+        if pid.isdecimal() and id:
+            found[int(pid)] = id.group()
+    return found

@@ -66,6 +66,12 @@ class Host:
     """Whose the home volumes are, by volume, as far as they were looked at."""
     ports_taken: set[int] = field(default_factory=set[int])
     silent_since: float | None = None
+    connections: int = 0
+    """How many there were, this one included."""
+    rounded: tuple[int, float] = 0, 0.0
+    """Over which connection, and when (time.monotonic), the last whole round was made."""
+    revivals: dict[str, int] = field(default_factory=dict[str, int])
+    """By vessel's container, how often it could not be started again."""
     cpu_count: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
     networking: threading.Lock = field(default_factory=threading.Lock)
@@ -83,6 +89,7 @@ class Host:
                 self.client, self.facts, self.cpu_count = None, None, 0
                 self.networks.clear()
                 self.transport = self._connect()
+                self.connections += 1
             return self.transport
 
     def _connect(self) -> StreamlocalTransport:

@@ -16,9 +16,10 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
-from conductor import berths, care, images, watch
+from conductor import berths, care, images, reconcile, watch
 from conductor.api import Api
 from conductor.host import Door, Host, load_key, shown_key
 from conductor.leave import leave
@@ -182,7 +183,7 @@ class Conductor:
                 )
         found = probe(host)
         if not host.door.probed:  # it may have been ours before: what runs there holds its cards
-            watch.clear(self, host)
+            reconcile.clear(self, host, reconcile.list_containers(self, host))
         self.api.report(work.host_id, found)
         host = self.host(work.host_id)
         if host.door.open:
@@ -299,9 +300,10 @@ def main() -> None:
         environ = os.environ
         name = environ.get("DRC_CONDUCTOR", f"{socket.gethostname()}-{os.getpid()}")
         signer = Signer.load(Path(need(environ, "DRC_SIGNING_KEY")))
+        db = Database(need(environ, "DRC_DATABASE_URL"), size=16, name="drc-conductor")
         conductor = Conductor(
-            Database(need(environ, "DRC_DATABASE_URL"), size=16, name="drc-conductor"),
-            Api(need(environ, "DRC_URL"), signer, f"conductor:{name}"),
+            db,
+            Api(need(environ, "DRC_URL"), signer, f"conductor:{name}", partial(fleet.read_now, db)),
             Path(need(environ, "DRC_SSH_KEY")),
             environ.get("DRC_NET_IMAGE", NET_IMAGE),
             count(environ, "DRC_BERTHS", 2),

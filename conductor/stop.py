@@ -14,20 +14,27 @@ from drc.errors import EngineFailed, StaleAttempt
 
 GRACE = 2  # seconds between TERM and KILL: time for Jupyter to write its notebooks' checkpoints
 LOG_LINES = 200
+STEPS = ("containers", "absent", "volumes", "network")
+"""As those of a start: each is begun by Work.begin, and each can be done again."""
 
 
 def stop(work: Work, host: Host, db: Database, api: Api, names: Names) -> None:
     """Containers first, then the word that they are gone, then what else was the vessel's.
 
-    Its home stays. Raises EngineFailed, HostUnreachable: to be tried again until it succeeds.
+    The steps, in order, are STEPS. Its home stays. Raises EngineFailed, HostUnreachable: to be
+    tried again until it succeeds.
     """
+    work.begin("containers")
     log = take_away(host, names, work)
+    work.begin("absent")
     with contextlib.suppress(StaleAttempt):  # said before a crash
         api.absent(work, log)
+    work.begin("volumes")
     with translated(host.name):
         for attempt in range(1, work.attempt + 1):
             with contextlib.suppress(docker.errors.NotFound):
                 host.docker().remove_volume(names.run_volume(work.vessel_id, attempt), force=True)
+    work.begin("network")
     if work.berth is not None:
         berths.remove(host, db, names, work.berth)
 

@@ -247,12 +247,19 @@ def bury_vessel(db: Database, id: str, attempt: int) -> State | None:
 
 
 def lose_vessels(db: Database, host_id: int) -> int:
-    return len(db.all("lose_vessels", host_id=host_id, sources=vessel.sources(Verb.LOSE)))
+    sources = vessel.sources(Verb.LOSE)
+    return len(db.all("lose_vessels", host_id=host_id, id=None, attempt=None, sources=sources))
 
 
-def find_lost_vessel(db: Database, id: str, attempt: int) -> bool:
+def lose_vessel(db: Database, id: str, attempt: int) -> bool:
+    sources = vessel.sources(Verb.LOSE)
+    return bool(db.one("lose_vessels", host_id=None, id=id, attempt=attempt, sources=sources))
+
+
+def find_lost_vessel(db: Database, id: str, attempt: int, reason: str = "") -> bool:
+    data = Jsonb({"reason": reason} if reason else {})
     sources = vessel.sources(Verb.FIND)
-    return bool(db.one("find_lost_vessel", id=id, attempt=attempt, sources=sources))
+    return bool(db.one("find_lost_vessel", id=id, attempt=attempt, sources=sources, data=data))
 
 
 def list_overdue(db: Database, reserved: timedelta, starting: timedelta) -> list[Row]:
@@ -383,6 +390,23 @@ def remove_host(db: Database, id: int) -> bool:
 
 def report_ill_host(db: Database, id: int, ill: str) -> bool:
     return bool(db.one("report_ill_host", id=id, ill=ill))
+
+
+def note_round(
+    db: Database,
+    id: int,
+    mended: dict[str, int],
+    strangers: list[dict[str, Any]] | None,
+    cards: list[str] | None,
+) -> bool:
+    """What a round over a host mended and found; None was not looked for."""
+    found = None if strangers is None else Jsonb(strangers)
+    return bool(db.one("note_round", id=id, mended=Jsonb(mended), strangers=found, cards=cards))
+
+
+def read_holders(db: Database, host_id: int) -> dict[str, list[str]]:
+    """The vessels that have each held card of a host, by its UUID."""
+    return {row["uuid"]: row["vessels"] for row in db.all("read_holders", host_id=host_id)}
 
 
 # Queues ------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from uuid import UUID
 from drc import fleet
 from drc.api.access import Calling, Here, Routes
 from drc.api.context import Context
-from drc.api.shapes import HostKey, HostReport, LogReport, Proof, StepReport, Why
+from drc.api.shapes import HostKey, HostReport, LogReport, Proof, RoundReport, StepReport, Why
 from drc.auth import openssh_private, openssh_public, token_hash
 from drc.errors import NoSuchHost, NoSuchVessel, StaleAttempt, Unreachable
 from drc.fleet import EVENTS, WORK
@@ -95,10 +95,17 @@ def absent(id: UUID, attempt: int, report: LogReport, here: Here) -> None:
     here.waker.ring()
 
 
+@routes.post(ATTEMPT + "/lost", "vessels:conduct", status_code=204)
+def lost(id: UUID, attempt: int, here: Here) -> None:
+    """Its machine was restarted, and it with it: it is about to be started again."""
+    gone = fleet.lose_vessel(here.db, str(id), attempt)
+    known(here, gone or is_at(here, id, attempt, State.UNREACHABLE))
+
+
 @routes.post(ATTEMPT + "/found", "vessels:conduct", status_code=204)
-def found(id: UUID, attempt: int, here: Here) -> None:
+def found(id: UUID, attempt: int, why: Why, here: Here) -> None:
     """The host is back and the vessel runs."""
-    known(here, fleet.find_lost_vessel(here.db, str(id), attempt))
+    known(here, fleet.find_lost_vessel(here.db, str(id), attempt, why.reason))
 
 
 @routes.post("/conduct/vessels/{id}/log", "vessels:conduct", status_code=204)
@@ -131,6 +138,14 @@ def shown_key(id: int, key: HostKey, here: Here) -> None:
 def ill(id: int, why: Why, here: Here) -> None:
     if not fleet.report_ill_host(here.db, id, why.reason):
         raise NoSuchHost
+
+
+@routes.post("/conduct/hosts/{id}/round", "hosts:conduct", status_code=204)
+def round(id: int, report: RoundReport, here: Here) -> None:
+    """What a round over the host mended, and what else it found."""
+    if not fleet.note_round(here.db, id, **report.model_dump()):
+        raise NoSuchHost
+    here.doorbell.ring(WORK, EVENTS)
 
 
 @routes.post("/conduct/hosts/{id}/gone", "hosts:conduct", status_code=204)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,12 +27,18 @@ class Fleet(Collector):
     def __init__(self, db: Database) -> None:
         self.db = db
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        families = {
+    def collect(self) -> Iterator[Metric]:
+        families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {
             "vessel": GaugeMetricFamily("drc_vessels", "Living vessels.", labels=["state"]),
             "work": GaugeMetricFamily("drc_outbox", "Work in the outbox.", labels=["verb"]),
             "host": GaugeMetricFamily("drc_hosts", "Hosts.", labels=["state"]),
             "gpu": GaugeMetricFamily("drc_gpus", "GPUs.", labels=["state"]),
+            "stranger": GaugeMetricFamily(
+                "drc_strangers", "Processes on GPUs that run in no vessel.", labels=["host"]
+            ),
+            "mended": CounterMetricFamily(
+                "drc_mended", "What rounds over the hosts found and mended.", labels=["what"]
+            ),
         }
         for row in fleet.count_states(self.db):
             families[row["what"]].add_metric([row["label"]], row["n"])

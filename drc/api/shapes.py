@@ -2,7 +2,7 @@
 
 import re
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -157,6 +157,22 @@ class HostReport(Strict):
     facts: dict[str, Any] = Field({}, description="what else is shown of it")
     homes: list[FoundHome] | None = Field(None, description="None: not looked for")
     images: list[str] = []
+
+
+class Stranger(Strict):
+    """A process on a GPU that runs in no vessel which has it."""
+
+    gpu: str
+    pid: int
+    program: str = Field(max_length=200)
+    memory_mib: int | None
+    container: str | None = Field(description="its container's short id, if it is in one")
+
+
+class RoundReport(Strict):
+    mended: dict[str, Annotated[int, Field(ge=0)]] = Field(description="how often, by what")
+    strangers: list[Stranger] | None = Field(None, description="None: not looked for")
+    cards: list[str] | None = Field(None, description="UUIDs; None: not looked for")
 
 
 class HostKey(Strict):

@@ -104,6 +104,7 @@ def describe(host: dict[str, Any]) -> None:
         ("seen", f"{ago(host['seen_at'])} ago" if host["seen_at"] else None),
     ]
     lines += [("left out", what) for what in facts.get("left_out", [])]
+    lines += [("stranger", stranger(found, host)) for found in host["strangers"]]
     if "ssh_user" in host:
         where = f"{host['ssh_user']}@{host['ssh_address']}:{host['ssh_port']}"
         lines.insert(1, ("ssh", f"{where}, vessels' ports on {host['address']}"))
@@ -122,6 +123,16 @@ def describe(host: dict[str, Any]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for index, model, card, held in rows:
         print(f"gpu {index:<5}{model:<{widths[1]}}  {card:<{widths[2]}}  {held}")
+
+
+def stranger(found: dict[str, Any], host: dict[str, Any]) -> str:
+    """A process on a GPU that runs in no vessel."""
+    from drc.machine import show_memory
+
+    index = {gpu["uuid"]: gpu["index"] for gpu in host["gpus"]}.get(found["gpu"], found["gpu"])
+    memory = f", {show_memory(found['memory_mib'])}" if found["memory_mib"] else ""
+    where = f", container {found['container']}" if found["container"] else ""
+    return f"{found['program']} (pid {found['pid']}{memory}{where}) computes on gpu {index}"
 
 
 def docker(host: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
--- How many vessels are in each living state, and how much work lies in the outbox.
+-- What the metrics count: living vessels, work, hosts, GPUs, strangers on them, what was mended.
 -- Parameters: none.
 SELECT 'vessel' AS what, state AS label, count(*) AS n FROM vessel
 WHERE living GROUP BY state
@@ -11,3 +11,7 @@ UNION ALL
 SELECT 'gpu', CASE WHEN vessel_id IS NOT NULL THEN 'held' WHEN ill IS NOT NULL THEN 'ill' ELSE 'free' END,
        count(*)
 FROM gpu WHERE NOT removed GROUP BY 2
+UNION ALL
+SELECT 'stranger', name, jsonb_array_length(strangers) FROM host WHERE removed_at IS NULL
+UNION ALL
+SELECT 'mended', what, n FROM mended

@@ -10,7 +10,8 @@ from tests.fleets import add_host, add_owner, run_sql
 
 TABLES = [
     "berth", "event", "gpu", "gpu_count", "gpu_kind", "held", "home", "host", "image_on_host",
-    "installation", "migration", "outbox", "owner", "queue", "ssh_key", "vessel", "vessel_log",
+    "installation", "mended", "migration", "outbox", "owner", "queue", "ssh_key", "vessel",
+    "vessel_log",
 ]  # fmt: skip
 WRITES = {
     "INSERT": "INSERT INTO {} DEFAULT VALUES",

@@ -61,6 +61,8 @@ case "$*" in
   fi ;;
 "--query-gpu=index,uuid,name,memory.total --format=csv,noheader,nounits") ;;
 "-L"|"topo -m"|"") cat "{folder}/said-$*"; exit ;;
+"--query-compute-apps=gpu_uuid,pid,process_name,used_gpu_memory --format=csv,noheader,nounits")
+  cat "{folder}/processes"; exit ;;
 *) exit 2 ;;
 esac
 sleep $(cat {folder}/delay)
@@ -288,6 +290,16 @@ class Machine:
                 if not books["State"]["Running"]:
                     kill(*descendants(pid), pid)
 
+    def reboot(self) -> None:
+        """As after a power cut: nothing that ran does, and what was on disk is there."""
+        assert self.sshd is not None
+        self.end_engine(signal.SIGKILL)
+        for pid in self.shims():
+            kill(*descendants(pid), pid)
+        self.end_sshd()
+        self.start_engine()
+        self.start_sshd()
+
     @contextlib.contextmanager
     def stuck(self, what: str) -> Iterator[None]:
         """Its `engine`, or its `sshd` with every connection, does nothing meanwhile."""
@@ -416,12 +428,17 @@ class Machine:
             if old:
                 (self.programs / "old").touch()
             (self.programs / "cards").write_text(cards)
+            (self.programs / "processes").write_text("")
             (self.programs / "status").write_text(str(status))
             (self.programs / "delay").write_text(str(delay))
             for name, word in (("listed", "-L"), ("topology", "topo -m"), ("table", "")):
                 (self.programs / f"said-{word}").write_text(said.get(name, ""))
             program.write_text(NVIDIA_SMI.format(folder=self.programs))
             program.chmod(0o755)
+
+    def set_processes(self, *lines: str) -> None:
+        """What nvidia-smi prints of those that compute on the cards."""
+        (self.programs / "processes").write_text("".join(f"{line}\n" for line in lines))
 
     # All of it --------------------------------------------------------------------------------
 

@@ -106,6 +106,13 @@ def test_a_stop_whose_conductor_was_killed_while_it_started_ends_it(other: World
     assert not other.held()
 
 
+def test_a_conductor_whose_clock_is_ten_minutes_off_works_all_the_same(other: World, eve: Person):
+    with other.conductor_process("tests.host.late", berths=0):
+        assert eve.create("timeless", gpus=1).ssh("whoami") == "eve\n"
+        eve.stop("timeless")
+        until("its work is done", lambda: not other.sql("SELECT id FROM outbox"))
+
+
 @pytest.mark.parametrize("step", ["container", "start", "jupyter"])
 def test_an_engine_that_is_killed_and_comes_back_in_mid_start(
     ada: Person, world: World, machine: Machine, monkeypatch: pytest.MonkeyPatch, step: str

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import uvicorn
 
 from conductor.api import Api
 from conductor.main import Conductor
+from drc import fleet
 from drc.api.app import create_app, open_context
 from drc.auth import Signer
 from drc.cli.sshconfig import block
@@ -218,7 +220,7 @@ class World:
         """A conductor in threads of this process."""
         signer = Signer.load(self.folder / "conductor.pem")
         db = Database(self.postgres.url("drc_conductor", self.database), size=16)
-        api = Api(self.url, signer, "conductor:tests")
+        api = Api(self.url, signer, "conductor:tests", partial(fleet.read_now, db))
         key = self.machine.folder / "conductor_ed25519"
         self.conductor = conductor = Conductor(db, api, key, NET_IMAGE, berths)
         thread = threading.Thread(target=conductor.run, name="conductor")

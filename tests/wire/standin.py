@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from conductor.api import Api as Telling
@@ -52,7 +53,7 @@ class StandIn:
         self.db = Database(postgres.url("drc_conductor", database), size=4)
         signer = Signer.load(api.keys / "conductor.pem")
         self.name = f"conductor:{name}"
-        self.tell = Telling(api.url, signer, self.name)
+        self.tell = Telling(api.url, signer, self.name, partial(fleet.read_now, self.db))
         self.until = STEPS[-1]
         """The last step that is taken; what comes after it never does."""
         self.machines = {"gpu7": MACHINE}
