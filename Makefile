@@ -51,6 +51,10 @@ test-fast: dev ## the tests that need no Docker
 	@echo "make test-fast leaves out tests/host and tests/acceptance" >&2
 	@$(RUN)python -m pytest tests/unit tests/database tests/wire
 
+soak: images ## every program killed at every step, and a thousand operations with kills between them
+	@KILLS=all $(RUN)python -m pytest tests/host/test_kill.py tests/wire/test_model.py
+	@$(RUN)python -m bench.soak
+
 bench: bench-cli bench-start bench-reserve bench-wake bench-memory ## all benches; each ends with a line of JSON
 
 bench-start: dev ## from the request to ssh and Jupyter, beside docker run (needs make up)
@@ -67,6 +71,12 @@ bench-wake: dev ## from a freed GPU to the next vessel, with thousands waiting
 
 bench-memory: dev ## what API, conductor and Postgres hold in memory
 	@$(RUN)python -m bench.memory
+
+bench-recover: images ## from a killed program's restart until all is true again, with fifty vessels
+	@$(RUN)python -m bench.recover
+
+bench-soak: images ## a thousand operations with random kills: nothing lost, nothing left over
+	@$(RUN)python -m bench.soak
 
 lock: ## uv.lock anew
 	@$(UV) lock -q

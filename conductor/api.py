@@ -10,11 +10,15 @@ from drc.auth import Signer
 from drc.client import Client
 
 LIFE = timedelta(minutes=5)
+LONGEST_LOG = 900_000  # letters; a few lines may have as many, and the API takes no more
 
 
 def clean(reason: str) -> str:
-    """What an engine said may hold anything; a reason is a line of at most 2,000 characters."""
-    return " ".join(reason.replace("\0", " ").split())[:2000]
+    """What an engine or a vessel said may hold anything, what commands a terminal included; a
+    reason is a line of at most 2,000 characters.
+    """
+    printable = "".join(letter if letter.isprintable() else " " for letter in reason)
+    return " ".join(printable.split())[:2000]
 
 
 class Api:
@@ -58,7 +62,7 @@ class Api:
         self._tell(work, "fail", {"reason": clean(reason)})
 
     def absent(self, work: Work, log: str | None) -> None:
-        self._tell(work, "absent", {"log": log})
+        self._tell(work, "absent", {"log": log and log[-LONGEST_LOG:]})
 
     def lost(self, work: Work) -> None:
         self._tell(work, "lost")
@@ -67,10 +71,27 @@ class Api:
         self._tell(work, "found", {"reason": reason})
 
     def log(self, work: Work, text: str) -> None:
-        self.client.call("POST", f"/v1/conduct/vessels/{work.vessel_id}/log", {"log": text})
+        body = {"log": text[-LONGEST_LOG:]}
+        self.client.call("POST", f"/v1/conduct/vessels/{work.vessel_id}/log", body)
 
     def report(self, host_id: int, found: dict[str, Any]) -> None:
         self.client.call("POST", f"/v1/conduct/hosts/{host_id}/report", found)
+
+    def log_build(self, work: Work, text: str) -> None:
+        self.client.call("POST", f"/v1/conduct/images/builds/{work.build_id}/log", {"text": text})
+
+    def finish_build(
+        self,
+        work: Work,
+        *,
+        digest: str | None = None,
+        layer: str | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """`layer`: the name of what was built, if anything had to be. `reason`: why it failed."""
+        path = f"/v1/conduct/images/builds/{work.build_id}/finish"
+        reason = clean(reason) if reason else None
+        self.client.call("POST", path, {"digest": digest, "layer": layer, "reason": reason})
 
     def show_key(self, host_id: int, host_key: str) -> None:
         path = f"/v1/conduct/hosts/{host_id}/key"

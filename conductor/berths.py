@@ -7,6 +7,7 @@ used twice; what a crash leaves between is found by `tidy`.
 import contextlib
 import logging
 import time
+from collections.abc import Generator
 from datetime import datetime
 from typing import Any
 
@@ -128,6 +129,29 @@ def _wait_until_ready(host: Host, name: str) -> None:
     raise EngineFailed(f"The network container on {host.name} was not ready in time.")
 
 
+@contextlib.contextmanager
+def without_port(host: Host, names: Names, image: str, name: str) -> Generator[None]:
+    """A network container like a berth's, which nobody can reach: for what runs without a vessel.
+
+    One of that name that a crash left is replaced.
+    """
+    _ensure_network(host, names)
+    addresses, resolv_conf = host.network_facts()
+    body = wanted.portless_container(
+        names, image, host=host.name, addresses=addresses, resolv_conf=resolv_conf
+    )
+    try:
+        with translated(host.name):
+            _remove(host, name)
+            host.docker().create_container_from_config(body, name)
+            host.docker().start(name)
+            _wait_until_ready(host, name)
+        yield
+    finally:
+        with contextlib.suppress(EngineFailed, HostUnreachable), translated(host.name):
+            _remove(host, name)
+
+
 def remove(host: Host, db: Database, names: Names, number: int) -> None:
     with translated(host.name):
         _remove(host, names.berth(number))
@@ -189,17 +213,21 @@ def refill(host: Host, db: Database, names: Names, image: str, waiting: int) -> 
 
 
 def tidy(host: Host, db: Database, names: Names) -> int:
-    """Take away berths whose making was cut off, and waiting ones whose container is gone."""
-    removed = 0
+    """Take away waiting berths whose container is gone, and those whose making was cut off.
+
+    The books are read first: one that was ready then, and does not run now, has ended.
+    """
+    waiting = [row for row in fleet.list_berths(db, host.door.id) if row["vessel_id"] is None]
     with translated(host.name):
         there = host.docker().containers(
             filters={"label": [f"{wanted.INSTALLATION}={names.installation}", wanted.BERTH]}
         )
     running = {container["Names"][0].lstrip("/") for container in there}
-    for row in fleet.list_berths(db, host.door.id):
-        if row["vessel_id"] is not None:
+    removed = 0
+    for row in waiting:
+        if row["ready"] and names.berth(row["number"]) in running:
             continue
-        if row["old"] and not (row["ready"] and names.berth(row["number"]) in running):
+        if fleet.retire_berth(db, host.door.id, row["number"]):
             remove(host, db, names, row["number"])
             removed += 1
     return removed

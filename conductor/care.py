@@ -2,7 +2,7 @@
 
 import docker.errors
 
-from conductor import wanted
+from conductor import carry, wanted
 from conductor.api import Api
 from conductor.host import Host, translated
 from conductor.wanted import Names
@@ -13,11 +13,14 @@ LOG_LINES = 1000
 
 def write_keys(work: Work, host: Host, api: Api, names: Names) -> None:
     """sshd reads the file at each login, so nothing has to be told."""
-    files = wanted.archive([wanted.keys_file(api.secrets(work))])
-    container = names.vessel(work.vessel_id, work.attempt)
+    files = [wanted.keys_file(api.secrets(work))]
     try:
         with translated(host.name):
-            host.docker().put_archive(container, "/run/drc", files)
+            engine = host.docker()
+            vessel = engine.inspect_container(names.vessel(work.vessel_id, work.attempt))
+            berth = vessel["HostConfig"]["NetworkMode"].removeprefix("container:")
+            image = engine.inspect_container(berth)["Image"]
+        carry.put(host, names, work, files, image=image)
     except docker.errors.NotFound:
         return  # not made yet, and it will get the new keys when it is
 
@@ -29,4 +32,4 @@ def fetch_log(work: Work, host: Host, api: Api, names: Names) -> None:
             text = host.docker().logs(container, tail=LOG_LINES).decode(errors="replace")
     except docker.errors.NotFound:
         text = ""
-    api.log(work, text[-900_000:])
+    api.log(work, text)

@@ -18,6 +18,8 @@ from drc.errors import DrcError, StartFailed
 Peers = Callable[[], Iterable[Host]]
 """The hosts that may have an image, asked for once one is missing."""
 OURS = "drc/"
+DIGEST = "sha256:"
+KEPT = "drc/kept"
 COPY_TIMEOUT = 1800.0  # seconds; 10 GB over a slow line
 _busy = threading.Lock()
 _copying: dict[tuple[int, str], threading.Lock] = {}
@@ -54,7 +56,8 @@ def copy(host: Host, image: str, peers: Peers) -> dict[str, Any] | None:
         if peer is host:
             continue
         try:
-            if find(peer, image) is None:
+            there = find(peer, image)
+            if there is None:
                 continue
             log.info("copying %s from %s to %s", image, peer.name, host.name)
             with translated(peer.name):
@@ -67,9 +70,24 @@ def copy(host: Host, image: str, peers: Peers) -> dict[str, Any] | None:
             log.warning("%s from %s to %s: %s", image, peer.name, host.name, failed)
             continue
         found = find(host, image)
+        if found and image.startswith(DIGEST):
+            keep(host, image, there.get("RepoTags") or [])
         if found:
             return found
     return None
+
+
+def keep(host: Host, digest: str, names: list[str]) -> None:
+    """Give an image its names, which one that is asked for by its digest comes without.
+
+    Not those that another image has here: theirs is the newer one, as likely as not. Without any
+    it would go with the next `docker image prune`.
+    """
+    free = [name for name in names if find(host, name) is None]
+    with translated(host.name):
+        for name in free or [f"{KEPT}:{digest.removeprefix(DIGEST)[:16]}"]:
+            repository, _, tag = name.rpartition(":")
+            host.docker().tag(digest, repository, tag)
 
 
 def _load(host: Host, content: Iterable[bytes]) -> None:
@@ -84,6 +102,11 @@ def pull(host: Host, image: str) -> dict[str, Any]:
 
     Never one of our own names: whoever has that name in a public registry is not us.
     """
+    if image.startswith(DIGEST):
+        raise StartFailed(
+            f"The image {image[:19]} is not on {host.name}, nor on any other host that answers, "
+            "and what has no name can be pulled from nowhere. Name one with --image."
+        )
     if image.startswith(OURS):
         raise StartFailed(
             f"{image} is not on {host.name}, nor on any other host that answers.",

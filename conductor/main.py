@@ -23,6 +23,7 @@ from conductor import berths, care, images, reconcile, watch
 from conductor.api import Api
 from conductor.host import Door, Host, load_key, shown_key
 from conductor.leave import leave
+from conductor.prepare import prepare
 from conductor.probe import probe
 from conductor.start import start
 from conductor.stop import stop
@@ -51,6 +52,7 @@ RENEWAL = 8.0  # seconds; three renewals may be lost before a lease is
 POLL = 2.0  # seconds without a ring after which the outbox is looked at anyway
 START_TRIES = 4
 LONGEST_DELAY = 30.0
+FINISHING = (0.2, 0.5, 1.0, 2.0, 4.0)  # seconds between tries to say what became of work
 
 log = logging.getLogger("conductor")
 
@@ -133,7 +135,7 @@ class Conductor:
 
     def _do(self, work: Work) -> None:
         try:
-            self._finish(work, self._attempt(work))
+            self._finish_patiently(work, self._attempt(work))
         except Unreachable as failed:
             log.warning("work %s %s: %s", work.verb, work.id, failed)  # its lease will run out
         except Exception:
@@ -156,6 +158,8 @@ class Conductor:
                 care.write_keys(work, host, self.api, self.names)
             elif work.verb == "log":
                 care.fetch_log(work, host, self.api, self.names)
+            elif work.verb == "layer":
+                prepare(work, host, self.api, self.names, self.net_image, self.peers)
             elif work.verb == "leave":
                 leave(host, self.db, self.names)
                 self.api.gone(work.host_id)
@@ -189,6 +193,16 @@ class Conductor:
         if host.door.open:
             self.lookers.submit(self.refill, host)
 
+    def _finish_patiently(self, work: Work, failed: DrcError | None) -> None:
+        """Database and API may be down for a moment, which is shorter than a lease."""
+        for pause in FINISHING:
+            try:
+                return self._finish(work, failed)
+            except Unreachable as down:
+                log.info("work %s %s: %s", work.verb, work.id, down)
+                self.ended.wait(pause)
+        return self._finish(work, failed)
+
     def _finish(self, work: Work, failed: DrcError | None) -> None:
         """Take the row out, give it back for later, or tell the vessel's owner that it failed."""
         if failed is not None and not isinstance(failed, StaleAttempt):
@@ -206,6 +220,9 @@ class Conductor:
         elif work.verb == "start" and hopeless:
             with contextlib.suppress(StaleAttempt):  # it is to stop already: that is next
                 self.api.fail(work, failed.message)
+            done = True
+        elif work.verb == "layer" and hopeless:
+            self.api.finish_build(work, reason=failed.message)
             done = True
         elif work.verb in ("keys", "log") and hopeless:
             done = True
@@ -270,10 +287,26 @@ class Conductor:
                 for door in doors:
                     if door.probed:  # a cordoned or ill one too: its vessels go on
                         self.lookers.submit(watch.look, self, self.through(door))
+            except DrcError as failed:
+                log.warning("watching the hosts: %s", failed)
             except Exception:
                 log.exception("watching the hosts")
 
+    def release(self) -> None:
+        """Give back what one of our name, which we are started in place of, had in hand.
+
+        Otherwise it would lie until its leases run out.
+        """
+        try:
+            released = fleet.release_claims(self.db, self.name)
+        except DrcError as failed:
+            log.warning("%s", failed)
+        else:
+            if released:
+                log.info("took over %s pieces of work", released)
+
     def run(self) -> None:
+        self.release()
         for loop in (self.renew, self.watch):
             threading.Thread(target=loop, name=loop.__name__, daemon=True).start()
         while not self.ended.is_set():

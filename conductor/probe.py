@@ -60,7 +60,7 @@ def probe(host: Host) -> dict[str, Any]:
             "left_out": left_out,
         },
         "homes": homes(host),
-        "images": images(host),
+        **images(host),
     }
 
 
@@ -185,15 +185,26 @@ def homes(host: Host) -> list[dict[str, Any]]:
     return [{"login": login, "mib": mib} for login, mib in found.items()]
 
 
-def images(host: Host) -> list[str]:
-    """The images there, by every name that they may be asked for with."""
+def images(host: Host) -> dict[str, Any]:
+    """The images there, by every name that they may be asked for with: all, those that vessels
+    start from as they are, and our layers with what each was built upon.
+    """
     with translated(host.name):
         found: list[dict[str, Any]] = host.docker().images()
-    names: set[str] = set()
+    every: set[str] = set()
+    ready: set[str] = set()
+    layers: dict[str, str] = {}
     for image in found:
-        names.update(image.get("RepoTags") or [], image.get("RepoDigests") or [])
-    names = {name for name in names if "<none>" not in name}
-    return sorted(names | {name.removesuffix(":latest") for name in names})
+        labels: dict[str, str] = image.get("Labels") or {}
+        said: list[str] = [*(image.get("RepoTags") or []), *(image.get("RepoDigests") or [])]
+        tags = {tag for tag in said if "<none>" not in tag}
+        names = tags | {tag.removesuffix(":latest") for tag in tags}
+        every |= names
+        if labels.get(wanted.VESSEL_IMAGE) == "1":
+            ready |= names
+        if wanted.BASE in labels:
+            layers |= {n: labels[wanted.BASE] for n in names if n.startswith(f"{wanted.LAYER}:")}
+    return {"images": sorted(every), "vessel_images": sorted(ready), "layers": layers}
 
 
 def simulated(spec: str, engine_id: str) -> list[dict[str, Any]]:

@@ -5,13 +5,16 @@ that the start never waits for it; the last word, the token, waits for all of it
 """
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import docker.errors
+import paramiko
 
-from conductor import berths, images, ready, wanted
+from conductor import berths, carry, images, layer, ready, wanted
 from conductor.api import Api
 from conductor.host import Host, translated
 from conductor.images import Peers
@@ -22,6 +25,8 @@ from drc.errors import EngineFailed, StartFailed
 
 # each is begun by Work.begin, so that a start that was cut off between any two can be tried
 STEPS = ("berth", "image", "container", "identity", "start", "ssh", "jupyter", "keys", "token")
+
+BAD_REQUEST = 400
 
 
 class Telling:
@@ -71,27 +76,32 @@ def start(
         else:
             berths.ensure(host, names, net_image, number)
         work.begin("image")
-        digest = image_digest(host, work, peers)
+        image = images.ensure(host, work.digest or work.image, peers)
+        say = partial(tell, api.step, work)
+        made = vessel_image(host, image, work, names, names.berth(number), say)
+        digest = made["Id"]
         container = names.vessel(work.vessel_id, work.attempt)
         port = berths.port_of(host, number)
         where = {"ssh_address": host.door.address, "ssh_port": port}
-        tell(api.step, work, "image_ready", image_digest=digest, **where)
-        if not is_running(host, container):
+        data = {} if made is image else {"layer": layer.name_of(image["Id"])}
+        tell(api.step, work, "image_ready", data=data, image_digest=digest, **where)
+        if not ready.runs(host, container):  # else the step before was cut off after it
             work.begin("container")
             make_container(host, work, names, digest, berth=names.berth(number))
             work.begin("identity")
-            put_identity(host, container, work, secrets.result())
+            put_identity(host, names, work, secrets.result(), berth=names.berth(number))
             work.begin("start")
             start_container(host, work, container)
-        work.begin("ssh")
-        ready.wait_for_banner(host, work, container, port)
-        tell(api.step, work, "ssh_ready")
-        known = secrets.result()
-        work.begin("jupyter")
-        ready.wait_for_jupyter(host, names.berth(number), known["jupyter_token"])
-        tell(api.step, work, "jupyter_ready")
-        work.begin("keys")
-        ready.check_keys(host, work, port, host_key_blob(known), known["authorized_keys"])
+        with unless_restarted(host, names.berth(number)):
+            work.begin("ssh")
+            ready.wait_for_banner(host, work, container, port)
+            tell(api.step, work, "ssh_ready")
+            known = secrets.result()
+            work.begin("jupyter")
+            ready.wait_for_jupyter(host, names.berth(number), known["jupyter_token"])
+            tell(api.step, work, "jupyter_ready")
+            work.begin("keys")
+            ready.check_keys(host, work, port, host_key_blob(known), known["authorized_keys"])
         tell.finish()
         work.begin("token")
         api.run(work, known["token"])
@@ -99,41 +109,45 @@ def start(
         tell.close()
 
 
-def image_digest(host: Host, work: Work, peers: Peers) -> str:
-    """The id of the image on the host, brought there if it must be. Raises StartFailed."""
-    image = images.ensure(host, work.image, peers)
-    if (image["Config"].get("Labels") or {}).get(wanted.VESSEL_IMAGE) != "1":
-        raise StartFailed(
-            f"{work.image} is not a vessel image: it has no sshd and no Jupyter of ours. "
-            "Build one on drc/vessel (docs/images.md)."
-        )
-    return image["Id"]
+@contextmanager
+def unless_restarted(host: Host, berth: str) -> Generator[None]:
+    """One that ended with its machine or engine may come up yet: EngineFailed, not StartFailed.
+
+    Its network container, which only waits, tells the two apart.
+    """
+    try:
+        yield
+    except (StartFailed, paramiko.ChannelException) as failed:
+        if ready.runs(host, berth):
+            raise
+        raise EngineFailed(f"{host.name} was restarted meanwhile.") from failed
 
 
-def is_running(host: Host, container: str) -> bool:
-    """Whether this attempt's container runs already: the step before was cut off after it."""
-    with translated(host.name):
-        try:
-            return host.docker().inspect_container(container)["State"]["Running"]
-        except docker.errors.NotFound:
-            return False
+def vessel_image(
+    host: Host,
+    image: dict[str, Any],
+    work: Work,
+    names: Names,
+    berth: str,
+    tell: Callable[..., Any],
+) -> dict[str, Any]:
+    """The image itself, or its layer where it is no vessel image. Raises StartFailed."""
+
+    def building(said: layer.Said) -> None:
+        data = {"line": said.lines[-1], "step": said.step, "steps": said.steps}
+        tell("building", data=data)
+
+    site = layer.Site(berth, work.memory_mib, work.millicpus)
+    return layer.ensure(host, image, work, names, site, building)
 
 
 def make_container(host: Host, work: Work, names: Names, digest: str, *, berth: str) -> None:
-    engine = host.docker()
-    container = names.vessel(work.vessel_id, work.attempt)
     home = home_volume(host, names, work)
     with translated(host.name):
         body = wanted.vessel_container(
             names, work, digest, berth=berth, home=home, host=host.name, host_cpus=host.cpus()
         )
-        try:
-            engine.create_container_from_config(body, container)
-        except docker.errors.APIError as failed:
-            if failed.status_code != 409:
-                raise
-            engine.remove_container(container, force=True)  # made, and not started, before a crash
-            engine.create_container_from_config(body, container)
+        carry.create(host, body, names.vessel(work.vessel_id, work.attempt))
 
 
 def home_volume(host: Host, names: Names, work: Work) -> str:
@@ -153,10 +167,12 @@ def home_volume(host: Host, names: Names, work: Work) -> str:
     return volume if host.homes[volume] == work.login else f"{volume}-{work.login}"
 
 
-def put_identity(host: Host, container: str, work: Work, secrets: dict[str, Any]) -> None:
-    files = wanted.archive(wanted.identity_files(work, secrets))
+def put_identity(
+    host: Host, names: Names, work: Work, secrets: dict[str, Any], *, berth: str
+) -> None:
     with translated(host.name):
-        host.docker().put_archive(container, "/run/drc", files)
+        image = host.docker().inspect_container(berth)["Image"]
+    carry.put(host, names, work, wanted.identity_files(work, secrets), image=image)
 
 
 def start_container(host: Host, work: Work, container: str) -> None:
@@ -169,6 +185,9 @@ def start_container(host: Host, work: Work, container: str) -> None:
                 f"{host.name} has no NVIDIA container toolkit, so it cannot give GPUs: "
                 f"{failed.message}"
             ) from failed
+        cause = failed.__cause__
+        if isinstance(cause, docker.errors.APIError) and cause.status_code == BAD_REQUEST:
+            raise StartFailed(failed.message) from failed  # it has no program to start, say
         raise
 
 

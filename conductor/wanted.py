@@ -13,6 +13,9 @@ ATTEMPT = "drc.attempt"
 BERTH = "drc.berth"
 HOME = "drc.home"
 VESSEL_IMAGE = "drc.vessel-image"
+LAYER = "drc/layer"
+BASE = "drc.base"
+BASE_DIGEST = "drc.base-digest"
 
 CAPABILITIES = [
     "CHOWN",
@@ -32,6 +35,11 @@ PIDS = 16_384  # a data loader forks a process per core; a fork bomb stops here
 LOG = {"type": "json-file", "config": {"max-size": "10m", "max-file": "2"}}
 SSH_PORT = 22
 BOOT = ["/usr/bin/tini", "--", "/usr/lib/drc/boot"]
+RUN = "/run/drc"
+DEVICES = ("GDS", "GDRCOPY", "IMEX_CHANNELS", "MIG_CONFIG_DEVICES", "MIG_MONITOR_DEVICES", "MOFED",
+           "NVSWITCH")  # fmt: skip
+"""What an image's `NVIDIA_…` may ask NVIDIA's runtime for beside GPUs, where that is the engine's
+default: InfiniBand past all packet rules, NVSwitch, the cutting of cards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +55,14 @@ class Names:
     def berth(self, number: int) -> str:
         return f"drc-berth-{self.installation[:8]}-{number}"
 
+    def building(self, build_id: int) -> str:
+        return f"drc-build-{self.installation[:8]}-{build_id}"
+
     def vessel(self, id: str, attempt: int) -> str:
         return f"drc-{id}-{attempt}"
+
+    def carrier(self, id: str, attempt: int) -> str:
+        return f"{self.vessel(id, attempt)}-files"
 
     def run_volume(self, id: str, attempt: int) -> str:
         return f"drc-run-{id}-{attempt}"
@@ -99,10 +113,35 @@ def berth_container(
     }
 
 
+def portless_container(
+    names: Names, image: str, *, host: str, addresses: str, resolv_conf: str
+) -> dict[str, Any]:
+    """The body of a create request for a network container with a berth's rules and no port."""
+    body = berth_container(
+        names,
+        image,
+        0,
+        host=host,
+        address="",
+        port=0,
+        addresses=addresses,
+        resolv_conf=resolv_conf,
+    )
+    return {
+        **body,
+        "Labels": {INSTALLATION: names.installation},
+        "ExposedPorts": {},
+        "HostConfig": {**body["HostConfig"], "PortBindings": {}},
+    }
+
+
 def vessel_container(
     names: Names, work: Work, image: str, *, berth: str, home: str, host: str, host_cpus: int
 ) -> dict[str, Any]:
     """The body of a create request for the vessel itself.
+
+    What its image says of how it is run does not count: each such word has its answer here. A
+    variable without a value is one that the image's is taken away from.
 
     `host_cpus`: Docker refuses more CPUs than the machine has, which a host that promises more
     CPUs than it has (simulated GPUs) would ask for.
@@ -113,15 +152,20 @@ def vessel_container(
     devices: list[dict[str, Any]] = []
     if work.gpu_uuids:
         devices = [{"Driver": "", "DeviceIDs": work.gpu_uuids, "Capabilities": [["gpu"]]}]
-    else:
-        env["NVIDIA_VISIBLE_DEVICES"] = "void"  # else images that set `all` would see every GPU
+    # said in any case, else images that set `all` would see every GPU
+    env["NVIDIA_VISIBLE_DEVICES"] = ",".join(work.gpu_uuids) or "void"
     return {
         "Image": image,
         "User": "0:0",
         "Entrypoint": BOOT,
         "Cmd": [],
         "WorkingDir": "/",
-        "Env": [f"{key}={value}" for key, value in env.items()],
+        "Env": [
+            *(f"{key}={value}" for key, value in env.items()),
+            *(f"NVIDIA_{name}" for name in DEVICES),
+        ],
+        "Healthcheck": {"Test": ["NONE"]},  # the engine would run one each millisecond, unlimited
+        "StopSignal": "SIGTERM",
         "Labels": names.labels(work),
         "HostConfig": {
             "NetworkMode": f"container:{berth}",
@@ -139,16 +183,30 @@ def vessel_container(
                     "Type": "volume",
                     "Source": home,
                     "Target": f"/home/{work.login}",
-                    "VolumeOptions": {"Labels": {HOME: work.login}},
+                    # a new home has nothing of an image's, least of all keys
+                    "VolumeOptions": {"Labels": {HOME: work.login}, "NoCopy": True},
                 },
-                {
-                    "Type": "volume",
-                    "Source": names.run_volume(work.vessel_id, work.attempt),
-                    "Target": "/run/drc",
-                    "VolumeOptions": {"Labels": names.labels(work)},
-                },
+                run_volume(names, work),
             ],
         },
+    }
+
+
+def run_volume(names: Names, work: Work) -> dict[str, Any]:
+    return {
+        "Type": "volume",
+        "Source": names.run_volume(work.vessel_id, work.attempt),
+        "Target": RUN,
+        "VolumeOptions": {"Labels": names.labels(work), "NoCopy": True},
+    }
+
+
+def carrier_container(names: Names, work: Work, image: str) -> dict[str, Any]:
+    """The body of a create request for what takes files to a vessel's run volume; never started."""
+    return {
+        "Image": image,
+        "Labels": names.labels(work),
+        "HostConfig": {"NetworkMode": "none", "Mounts": [run_volume(names, work)]},
     }
 
 

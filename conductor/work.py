@@ -23,7 +23,11 @@ class Work:
     attempt: int = 0
     berth: int | None = None
     name: str = ""
+    build_id: int = 0
+    """Of a layer that is built without a vessel."""
     image: str = ""
+    digest: str = ""
+    """The very image, where it is to be that of an earlier vessel."""
     env: dict[str, str] = field(default_factory=dict[str, str])
     millicpus: int = 0
     memory_mib: int = 0

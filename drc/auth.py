@@ -35,6 +35,7 @@ PERMISSIONS: Mapping[str, str] = {
     "vessels:create": "Create vessels of one's own.",
     "vessels:read": "See one's own vessels, their events and logs.",
     "vessels:read:any": "See everybody's vessels.",
+    "vessels:extend": "Move the end of one's own vessels' lives.",
     "vessels:stop": "Stop one's own vessels.",
     "vessels:stop:any": "Stop anybody's vessels.",
     "vessels:connect": "Get the address and the Jupyter token of one's own vessels.",
@@ -44,6 +45,8 @@ PERMISSIONS: Mapping[str, str] = {
     "hosts:read": "See the hosts.",
     "hosts:write": "Add hosts and change them.",
     "hosts:conduct": "Report what a host was found to be.",
+    "images:read": "See the images on the hosts, and how builds of them go.",
+    "images:write": "Have images made ready on hosts.",
     "queues:write": "Add queues, and say who may use them.",
     "metrics:read": "Read the API's metrics.",
 }
@@ -52,11 +55,14 @@ _RESEARCHER = frozenset(
     {
         "vessels:create",
         "vessels:read",
+        "vessels:extend",
         "vessels:stop",
         "vessels:connect",
         "keys:write",
         "gpus:read",
         "hosts:read",
+        "images:read",
+        "images:write",
     }
 )
 ROLES: Mapping[str, frozenset[str]] = {

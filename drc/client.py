@@ -18,14 +18,21 @@ SILENCE = 45.0  # seconds; the stream says something every 15
 
 
 class Client:
-    """One connection pool to one API. `token` is called for each request, so it can be renewed."""
+    """One connection pool to one API. `token` is called for each request, so it can be renewed.
 
-    def __init__(self, url: str, token: Callable[[], str | None]) -> None:
+    `timeout`: for whoever would rather have no answer than a late one; in seconds, for each of
+    connecting, sending and waiting for more.
+    """
+
+    def __init__(
+        self, url: str, token: Callable[[], str | None], *, timeout: float | None = None
+    ) -> None:
         self.url = url
         self.token = token
         # the certificates of the world are read (35 ms) only where one will be checked
         verify = not url.startswith("http://")
-        self.http = httpx.Client(base_url=url, timeout=TIMEOUT, trust_env=False, verify=verify)
+        patience = TIMEOUT if timeout is None else httpx.Timeout(timeout)
+        self.http = httpx.Client(base_url=url, timeout=patience, trust_env=False, verify=verify)
 
     def call(
         self,

@@ -12,6 +12,11 @@ from drc.errors import Misconfigured
 DEFAULT_URL = "http://127.0.0.1:8787"
 DEFAULT_IMAGE = f"drc/vessel:{__version__}"
 NET_IMAGE = f"drc/net:{__version__}"
+BUILD_ENVIRONMENT = (
+    *("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+    *("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_DEFAULT_TIMEOUT"),
+)
+"""What image/build passes on from the environment; what is built upon it elsewhere must, too."""
 
 
 def package_folder(name: str) -> Path:

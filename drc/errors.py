@@ -7,7 +7,7 @@ DrcError
 │  ├─ NothingFits       no host could ever hold this
 │  │  └─ NoQueue            no host is in a queue that was asked for
 │  ├─ NameTaken         the owner has a living vessel of that name
-│  ├─ NoSuchVessel · NoSuchHost · NoSuchKey · NoSuchQueue
+│  ├─ NoSuchVessel · NoSuchHost · NoSuchKey · NoSuchQueue · NoSuchBuild
 │  ├─ HostTaken         a host of that name, or with one of these GPUs, exists
 │  ├─ WrongState        the vessel's state does not allow the verb
 │  ├─ StaleAttempt      a callback of another attempt, vessel or time
@@ -95,6 +95,12 @@ class NoSuchQueue(Refused):
 
 class NoSuchKey(Refused):
     """You have no key of that name."""
+
+    http_status = 404
+
+
+class NoSuchBuild(Refused):
+    """There is no such build of an image."""
 
     http_status = 404
 

@@ -31,6 +31,8 @@ class Wish(Need):
     name: str
     shm_mib: int | None
     image: str
+    digest: str | None = None
+    """The very image, where it is to be that of an earlier vessel."""
     env: dict[str, str]
     lifetime: timedelta
     token_hash: bytes
@@ -125,9 +127,14 @@ def find_request(db: Database, owner_id: int, idempotency_key: str) -> Row | Non
     return db.one("find_request", owner_id=owner_id, idempotency_key=idempotency_key)
 
 
-def find_vessel(db: Database, owner_id: int, name: str) -> str | None:
-    row = db.one("find_vessel", owner_id=owner_id, name=name)
+def find_vessel(db: Database, owner_id: int, name: str, begins: str | None = None) -> str | None:
+    """`begins`: of the vessels that bore the name, the one whose id begins like that."""
+    row = db.one("find_vessel", owner_id=owner_id, name=name, begins=begins)
     return str(row["id"]) if row else None
+
+
+def list_names(db: Database, owner_id: int) -> list[str]:
+    return [row["name"] for row in db.all("list_names", owner_id=owner_id)]
 
 
 def read_vessels(
@@ -212,6 +219,23 @@ def read_proof(db: Database, id: str, attempt: int, token_hash: bytes) -> State 
 
 def refuse_callback(db: Database, id: str, attempt: int, data: dict[str, Any]) -> None:
     db.one("refuse_callback", id=id, attempt=attempt, data=Jsonb(data))
+
+
+def extend_vessel(
+    db: Database, id: str, owner_id: int, *, by: timedelta | None, until: datetime | None
+) -> datetime | None:
+    """The new end. Neither `by` nor `until`: at least the default lifetime from now."""
+    row = db.one(
+        "extend_vessel",
+        id=id,
+        owner_id=owner_id,
+        by=by,
+        until=until,
+        least=vessel.DEFAULT_LIFETIME,
+        most=vessel.LONGEST_LIFETIME,
+        sources=sorted(state.value for state in vessel.AGEING),
+    )
+    return row["ends_at"] if row else None
 
 
 def stop_vessel(db: Database, id: str, reason: str) -> State | None:
@@ -376,8 +400,23 @@ def report_host(
     return bool(db.one("report_host", id=id, gpus=Jsonb(gpus), facts=Jsonb(facts), **found))
 
 
-def note_places(db: Database, id: int, homes: list[Row], images: list[str]) -> None:
-    db.one("note_places", id=id, homes=Jsonb(homes), images=images)
+def note_places(
+    db: Database,
+    id: int,
+    homes: list[Row],
+    images: list[str],
+    vessel_images: list[str] | None = None,
+    layers: dict[str, str] | None = None,
+) -> None:
+    """`layers`: those of the images that are ours, and what each was built upon."""
+    db.one(
+        "note_places",
+        id=id,
+        homes=Jsonb(homes),
+        images=images,
+        vessel_images=vessel_images or [],
+        layers=Jsonb(layers or {}),
+    )
 
 
 def leave_host(db: Database, name: str) -> bool:
@@ -407,6 +446,34 @@ def note_round(
 def read_holders(db: Database, host_id: int) -> dict[str, list[str]]:
     """The vessels that have each held card of a host, by its UUID."""
     return {row["uuid"]: row["vessels"] for row in db.all("read_holders", host_id=host_id)}
+
+
+# Images ------------------------------------------------------------------------------------------
+
+
+def list_images(db: Database) -> list[Row]:
+    return db.all("list_images")
+
+
+def queue_build(db: Database, owner_id: int, image: str, host_id: int | None) -> int | None:
+    """The build's id. None: no host takes it, or the owner has one going."""
+    row = db.one("queue_build", owner_id=owner_id, image=image, host_id=host_id)
+    return row["id"] if row else None
+
+
+def read_build(db: Database, id: int) -> Row | None:
+    return db.one("read_build", id=id)
+
+
+def log_build(db: Database, id: int, text: str) -> bool:
+    return bool(db.one("log_build", id=id, text=text.replace("\0", "\N{REPLACEMENT CHARACTER}")))
+
+
+def finish_build(
+    db: Database, id: int, *, digest: str | None, layer: str | None, reason: str | None
+) -> bool:
+    """`layer`: the name of what was made, None where nothing had to be. `reason`: why it failed."""
+    return bool(db.one("finish_build", id=id, digest=digest, layer=layer, reason=reason))
 
 
 # Queues ------------------------------------------------------------------------------------------
@@ -456,6 +523,10 @@ def claim_work(db: Database, conductor: str, lease: timedelta, hosts: list[int])
     return db.one("claim_work", conductor=conductor, lease=lease, hosts=hosts)
 
 
+def release_claims(db: Database, conductor: str) -> int:
+    return len(db.all("release_claims", conductor=conductor))
+
+
 def renew_claim(db: Database, id: int, conductor: str, generation: int, lease: timedelta) -> bool:
     return bool(
         db.one("renew_claim", id=id, conductor=conductor, generation=generation, lease=lease)
@@ -479,6 +550,10 @@ def add_berth(db: Database, host_id: int, vessel_id: str | None, skip: list[int]
 
 def ready_berth(db: Database, host_id: int, number: int) -> bool:
     return bool(db.one("ready_berth", host_id=host_id, number=number))
+
+
+def retire_berth(db: Database, host_id: int, number: int) -> bool:
+    return bool(db.one("retire_berth", host_id=host_id, number=number))
 
 
 def remove_berth(db: Database, host_id: int, number: int) -> None:

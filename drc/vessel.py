@@ -49,6 +49,8 @@ class Verb(StrEnum):
 ENDED = frozenset({State.BURIED, State.FAILED})
 LIVING = frozenset(State) - ENDED
 ON_A_HOST = LIVING - {State.QUEUED}
+AGEING = ON_A_HOST - {State.STOPPING}
+"""A lifetime begins with the GPUs, and counts until the end has begun."""
 
 RESERVED_LIMIT = timedelta(seconds=30)
 """A conductor takes new work in milliseconds; half a minute without one means there is none."""
@@ -58,6 +60,7 @@ STOPPING_LIMIT = timedelta(seconds=60)
 """Docker kills within 10 s of being asked; a minute means that host or engine is ill."""
 DEFAULT_LIFETIME = timedelta(days=7)
 LONGEST_LIFETIME = timedelta(days=90)
+"""Nobody sets an end further ahead than this, be it at first or later."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from drc.vessel import State
+from drc.vessel import AGEING, State
 
 
 class Verdict(StrEnum):
@@ -26,7 +26,7 @@ def judge(facts: Facts, now: datetime) -> tuple[Verdict, str]:
     A vessel is buried at the end of its lifetime; one that ends already, or still waits for GPUs,
     is left alone: its lifetime begins when it is placed.
     """
-    if facts.state not in (State.RESERVED, State.STARTING, State.RUNNING, State.UNREACHABLE):
+    if facts.state not in AGEING:
         return Verdict.KEEP, f"it is {facts.state}"
     if now < facts.ends_at:
         return Verdict.KEEP, f"its lifetime ends at {facts.ends_at:%Y-%m-%d %H:%M} UTC"

@@ -6,7 +6,18 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Response
 
 from drc import __version__, fleet
-from drc.api import conduct, events, fleetwide, keys, metrics, problems, sweep, vessels
+from drc.api import (
+    conduct,
+    events,
+    fleetwide,
+    images,
+    keys,
+    logs,
+    metrics,
+    problems,
+    sweep,
+    vessels,
+)
 from drc.api.access import Here, Routes
 from drc.api.capacity import Capacity
 from drc.api.context import Context
@@ -66,7 +77,7 @@ def create_app(context: Context) -> FastAPI:
         fleet.read_now(context.db)
         return {"status": "ok", "version": __version__}
 
-    for routes in (vessels, fleetwide, keys, events, conduct):
+    for routes in (vessels, logs, fleetwide, images, keys, events, conduct):
         app.include_router(routes.routes.router)
     app.include_router(operations.router)
     problems.install(app)

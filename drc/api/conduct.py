@@ -6,9 +6,19 @@ from uuid import UUID
 from drc import fleet
 from drc.api.access import Calling, Here, Routes
 from drc.api.context import Context
-from drc.api.shapes import HostKey, HostReport, LogReport, Proof, RoundReport, StepReport, Why
+from drc.api.shapes import (
+    BuildLog,
+    BuildReport,
+    HostKey,
+    HostReport,
+    LogReport,
+    Proof,
+    RoundReport,
+    StepReport,
+    Why,
+)
 from drc.auth import openssh_private, openssh_public, token_hash
-from drc.errors import NoSuchHost, NoSuchVessel, StaleAttempt, Unreachable
+from drc.errors import NoSuchBuild, NoSuchHost, NoSuchVessel, StaleAttempt, Unreachable
 from drc.fleet import EVENTS, WORK
 from drc.sshkey import parse_public_key
 from drc.vessel import State
@@ -119,11 +129,25 @@ def report(id: int, report: HostReport, here: Here) -> None:
     """What a host was found to be; it takes vessels from now on."""
     found = report.model_dump()
     homes, images = found.pop("homes"), found.pop("images")
+    vessel_images, layers = found.pop("vessel_images"), found.pop("layers")
     if not fleet.report_host(here.db, id, **found):
         raise NoSuchHost
     if homes is not None:
-        fleet.note_places(here.db, id, homes, images)
+        fleet.note_places(here.db, id, homes, images, vessel_images, layers)
     here.waker.ring()
+
+
+@routes.post("/conduct/images/builds/{id}/log", "hosts:conduct", status_code=204)
+def build_log(id: int, report: BuildLog, here: Here) -> None:
+    """What a build said since the last time."""
+    if not fleet.log_build(here.db, id, report.text):
+        raise NoSuchBuild
+
+
+@routes.post("/conduct/images/builds/{id}/finish", "hosts:conduct", status_code=204)
+def build_finished(id: int, report: BuildReport, here: Here) -> None:
+    if not fleet.finish_build(here.db, id, **report.model_dump()):
+        raise NoSuchBuild
 
 
 @routes.post("/conduct/hosts/{id}/key", "hosts:conduct", status_code=204)

@@ -1,6 +1,8 @@
-"""Names for vessels whose owner did not mind: `calm-otter`."""
+"""Names for vessels whose owner did not mind: `calm-otter`; and names that were meant."""
 
+import difflib
 import secrets
+from collections.abc import Sequence
 
 ADJECTIVES = """
 able agile amber ample apt azure bold brave breezy bright brisk calm candid clear clever cosy crisp
@@ -23,3 +25,8 @@ trout vole wasp whale wolf wombat wren yak zebra
 def invent_name() -> str:
     """One of some nine thousand; an owner's living vessels are few."""
     return f"{secrets.choice(ADJECTIVES)}-{secrets.choice(ANIMALS)}"
+
+
+def nearest(name: str, known: Sequence[str]) -> str | None:
+    """The known name that was probably meant by one that is none."""
+    return next(iter(difflib.get_close_matches(name, known, 1)), None)

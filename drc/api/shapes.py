@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from drc.db import Row
 from drc.errors import BadInput
@@ -32,6 +32,9 @@ class VesselRequest(Strict):
     host: str | None = Field(None, description="this host and no other")
     queue: list[str] = Field([], description="queues, any of which will do; none: default")
     share: str | None = Field(None, description="the GPUs of this other vessel of one's own")
+    like: str | None = Field(
+        None, description="as this vessel of one's own, but for what is said; the same image"
+    )
 
 
 class Gpu(BaseModel):
@@ -88,6 +91,24 @@ class Vessel(BaseModel):
     ends_at: datetime
 
 
+class Extension(Strict):
+    """Neither: at least 7 days from now."""
+
+    by: str | None = Field(None, description="that much later than it ends now: 12h, 3d, 1w")
+    until: AwareDatetime | None = None
+
+
+class Log(BaseModel):
+    log: str | None = Field(description="null: none was kept")
+    id: str
+    name: str
+    state: str
+    state_since: datetime
+    reason: str | None
+    host: str | None
+    had_container: bool
+
+
 class Verdict(BaseModel):
     host: str
     taken: bool
@@ -100,6 +121,33 @@ class Plan(BaseModel):
     never: str | None = Field(description="why no host could ever hold it")
     waits_for: str | None = Field(description="in words, where it fits nowhere now")
     ahead: int = Field(description="vessels that wait for the same, and are served before")
+
+
+class Image(BaseModel):
+    image: str
+    vessel_image: bool | None = Field(
+        description="vessels start from it as it is; false: a layer is built upon it; null: unknown"
+    )
+    base: str | None = Field(description="of a layer: what it was built upon")
+    hosts: list[str]
+
+
+class ImageRequest(Strict):
+    image: str
+    host: str | None = Field(None, description="default: one that has it, or else the first")
+
+
+class Build(BaseModel):
+    id: int
+    image: str
+    host: str
+    state: str = Field(description="building, built or failed")
+    log: str
+    digest: str | None
+    layer: str | None = Field(description="null while it is built, and where none was needed")
+    reason: str | None
+    begun_at: datetime
+    ended_at: datetime | None
 
 
 class HostRequest(Strict):
@@ -157,6 +205,8 @@ class HostReport(Strict):
     facts: dict[str, Any] = Field({}, description="what else is shown of it")
     homes: list[FoundHome] | None = Field(None, description="None: not looked for")
     images: list[str] = []
+    vessel_images: list[str] = Field([], description="those that vessels start from as they are")
+    layers: dict[str, str] = Field({}, description="drc's own, and what each was built upon")
 
 
 class Stranger(Strict):
@@ -180,11 +230,21 @@ class HostKey(Strict):
 
 
 class StepReport(Strict):
-    kind: str = Field(pattern="^(image_ready|ssh_ready|jupyter_ready)$")
+    kind: str = Field(pattern="^(building|image_ready|ssh_ready|jupyter_ready)$")
     data: dict[str, Any] = {}
     image_digest: str | None = None
     ssh_address: str | None = None
     ssh_port: int | None = None
+
+
+class BuildLog(Strict):
+    text: str = Field(max_length=1_000_000)
+
+
+class BuildReport(Strict):
+    digest: str | None = None
+    layer: str | None = Field(None, description="null: it was a vessel image already")
+    reason: str | None = Field(None, max_length=2000, description="why it failed")
 
 
 class Proof(Strict):
@@ -203,7 +263,13 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ENV_OURS = re.compile(
     r"NVIDIA_.*|CUDA_VISIBLE_DEVICES|DRC_.*|LD_PRELOAD|LD_AUDIT|HOME|USER|LOGNAME|SHELL"
 )
-_IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]{0,254}")
+_PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_DIGEST = r"sha256:[0-9a-f]{64}"
+_IMAGE = re.compile(
+    rf"(?:[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{{1,5}})?/)?{_PART}(?:/{_PART})*"
+    rf"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?(?:@{_DIGEST})?|{_DIGEST}"
+)
+"""As Docker's own grammar: what is none could lead to another page of the engine's API."""
 
 
 def check_env(env: dict[str, str]) -> dict[str, str]:
@@ -224,7 +290,7 @@ def check_env(env: dict[str, str]) -> dict[str, str]:
 
 
 def check_image(image: str) -> str:
-    if not _IMAGE.fullmatch(image):
+    if len(image) > 255 or not _IMAGE.fullmatch(image):
         raise BadInput(f"“{image}” is not the name of an image.", hint="For example: drc/vessel:1")
     return image
 

@@ -1,7 +1,7 @@
 """Vessels, for the people who own them."""
 
-import time
 import uuid
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import Header, Query, Response
@@ -9,8 +9,11 @@ from fastapi import Header, Query, Response
 from drc import fleet
 from drc.api.access import Calling, Here, Owner, Routes
 from drc.api.context import Context
+from drc.api.like import repeated
+from drc.api.names import nearest
 from drc.api.queue import place, rare_image
 from drc.api.shapes import (
+    Extension,
     Home,
     Plan,
     Vessel,
@@ -23,22 +26,21 @@ from drc.api.wishes import wish_of
 from drc.auth import openssh_public
 from drc.db import Row
 from drc.errors import (
+    BadInput,
+    DrcError,
     Forbidden,
     NameTaken,
     NoSuchVessel,
     NothingFits,
     RequestChanged,
-    Unreachable,
     WrongState,
 )
 from drc.fleet import EVENTS, WORK, Wish
-from drc.machine import show_memory
+from drc.machine import check_name, parse_lifetime, show_memory
 from drc.plan import Place, waits_for
-from drc.vessel import State
+from drc.vessel import AGEING, LONGEST_LIFETIME, State
 
 routes = Routes("vessels")
-
-LOG_PATIENCE = 5.0  # seconds for a conductor to fetch a log
 
 Key = Annotated[
     str | None,
@@ -46,6 +48,15 @@ Key = Annotated[
         alias="Idempotency-Key",
         max_length=128,
         description="the same key gives the same vessel for 24 h",
+    ),
+]
+
+
+Begins = Annotated[
+    str | None,
+    Query(
+        pattern=r"^[0-9a-f-]{4,36}$",
+        description="how the vessel's id begins, where several have borne the name",
     ),
 ]
 
@@ -78,12 +89,28 @@ def shown(here: Context, id: str) -> Vessel:
     return vessel
 
 
-def of_name(here: Context, owner: Row, name: str) -> str:
+def of_name(here: Context, owner: Row, name: str, begins: str | None = None) -> str:
     """The id of the owner's vessel of that name. Another owner's is not there."""
-    id = fleet.find_vessel(here.db, owner["id"], name)
+    id = fleet.find_vessel(here.db, owner["id"], name, begins)
+    if id is None and begins is not None:
+        raise NoSuchVessel(
+            f"You have no vessel called {name} whose ID begins with {begins}.",
+            hint="drc list --ended  shows the IDs.",
+        )
     if id is None:
-        raise NoSuchVessel(f"You have no vessel called {name}.", hint="drc list")
+        near = nearest(name, fleet.list_names(here.db, owner["id"]))
+        hint = f"Did you mean {near}?  drc list  shows all." if near else "drc list"
+        raise NoSuchVessel(f"You have no vessel called {name}.", hint=hint)
     return id
+
+
+def alike(here: Context, request: VesselRequest, owner: Row) -> tuple[VesselRequest, str | None]:
+    """The request, as that of the vessel that it is to be like, and that one's very image."""
+    if request.like is None:
+        return request, None
+    check_name(request.like)
+    row = read(here, of_name(here, owner, request.like))
+    return repeated(request, row), None if request.image else row["image_digest"]
 
 
 def share(here: Context, wish: Wish, owner: Row, name: str) -> None:
@@ -112,7 +139,8 @@ def create(
     key: Key = None,
 ) -> Vessel:
     """Reserve the best-fitting GPUs, or wait in the queue. `state` says which."""
-    wish = wish_of(request, owner["id"], key, here, caller)
+    request, digest = alike(here, request, owner)
+    wish = wish_of(request, owner["id"], key, here, caller, digest=digest)
     try:
         if request.share is not None:
             share(here, wish, owner, request.share)
@@ -136,7 +164,8 @@ def create(
 @routes.post("/vessels/plan", "vessels:create")
 def plan_(request: VesselRequest, owner: Owner, caller: Calling, here: Here) -> Plan:
     """Which host the vessel would be given now, and why not the others. Nothing is reserved."""
-    wish = wish_of(request, owner["id"], None, here, caller)
+    request, digest = alike(here, request, owner)
+    wish = wish_of(request, owner["id"], None, here, caller, digest=digest)
     places = places_for(here, wish)
     return plan_view(places, wish, fleet.count_alike(here.db, wish))
 
@@ -171,9 +200,9 @@ def list_(
 
 
 @routes.get("/vessels/{name}", "vessels:read")
-def show(name: str, owner: Owner, here: Here) -> Vessel:
+def show(name: str, owner: Owner, here: Here, id: Begins = None) -> Vessel:
     """The living vessel of that name, or the last one that bore it."""
-    return shown(here, of_name(here, owner, name))
+    return shown(here, of_name(here, owner, name, id))
 
 
 @routes.get("/vessels/{name}/jupyter", "vessels:connect")
@@ -182,23 +211,36 @@ def jupyter(name: str, owner: Owner, here: Here) -> dict[str, Any]:
     return {"port": 8888, "token": here.secrets.jupyter_token(of_name(here, owner, name))}
 
 
-@routes.get("/vessels/{name}/logs", "vessels:read")
-def logs(name: str, owner: Owner, here: Here) -> dict[str, Any]:
-    """The last lines of the vessel's own log; of one that ended, as they were then."""
+@routes.post("/vessels/{name}/extend", "vessels:extend")
+def extend(name: str, request: Extension, owner: Owner, here: Here) -> Vessel:
+    """Move the end of a vessel's life; without a word, to at least 7 days from now."""
+    by = parse_lifetime(request.by) if request.by is not None else None
+    if by is not None and request.until is not None:
+        raise BadInput("An end is moved by a span or to a time, not both.", hint="--by or --until")
+    if by is not None and not by:
+        raise BadInput(f"“{request.by}” moves nothing.", hint="--by 3d")
     id = of_name(here, owner, name)
-    asked_at = fleet.read_now(here.db)
-    if not fleet.queue_log(here.db, id):
-        return {"log": fleet.read_log(here.db, id) or ""}
-    here.doorbell.ring(WORK)
-    deadline = time.monotonic() + LOG_PATIENCE
-    while time.monotonic() < deadline:
-        text = fleet.read_log(here.db, id, after=asked_at)
-        if text is not None:
-            return {"log": text}
-        time.sleep(0.05)
-    raise Unreachable(
-        f"No conductor fetched the log of {name} within {LOG_PATIENCE:.0f} s.",
-        hint=f"drc events {name}",
+    if fleet.extend_vessel(here.db, id, owner["id"], by=by, until=request.until) is None:
+        raise why_not_extended(read(here, id), fleet.read_now(here.db), by, request.until)
+    here.doorbell.ring(EVENTS)
+    return view(read(here, id), here)
+
+
+def why_not_extended(
+    row: Row, now: datetime, by: timedelta | None, until: datetime | None
+) -> DrcError:
+    """Why the statement moved nothing."""
+    name = row["name"]
+    if row["state"] == State.QUEUED:
+        return WrongState(f"{name} still waits; its life begins once it has what it waits for.")
+    if row["state"] not in AGEING:
+        return WrongState(f"{name} is {row['state']}.", hint=f"drc create {name}")
+    if (until and until < now) or (by and by < now - row["ends_at"]):
+        return BadInput(f"That end of {name} is past.", hint=f"drc stop {name}  ends it now.")
+    left = (now + LONGEST_LIFETIME - row["ends_at"]).days
+    return BadInput(
+        f"A vessel ends at most {LONGEST_LIFETIME.days} days from now.",
+        hint=f"drc extend {name} --by {left}d" if left else f"drc show {name}",
     )
 
 

@@ -42,9 +42,18 @@ def host_id_of(here: Context, name: str) -> int:
 
 
 def wish_of(
-    request: VesselRequest, owner_id: int, key: str | None, here: Context, caller: Caller
+    request: VesselRequest,
+    owner_id: int,
+    key: str | None,
+    here: Context,
+    caller: Caller,
+    *,
+    digest: str | None = None,
 ) -> Wish:
-    """The request in the statement's units. Raises BadInput, NoSuchHost, NoSuchQueue, Forbidden."""
+    """The request in the statement's units. `digest`: its image is to be that very one.
+
+    Raises BadInput, NoSuchHost, NoSuchQueue, Forbidden.
+    """
     if not 0 <= request.gpus <= MOST_GPUS:
         raise BadInput(
             f"{request.gpus} is not a number of GPUs that a host can have.",
@@ -85,6 +94,7 @@ def wish_of(
         host_id=host_id_of(here, request.host) if request.host else None,
         shm_mib=parse_memory(request.shm) if request.shm else None,
         image=check_image(request.image or here.default_image),
+        digest=digest,
         env=check_env(request.env),
         lifetime=lifetime,
         token_hash=token_hash(here.secrets.bespoke_token(id, 1)),

@@ -17,6 +17,7 @@ def client() -> "Client":
 
 
 def get(path: str, **params: Any) -> Any:
+    params = {key: value for key, value in params.items() if value is not None}
     return client().call("GET", path, params=params or None)
 
 

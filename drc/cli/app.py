@@ -6,7 +6,20 @@ from typing import Any
 import typer
 import typer.core
 
-from drc.cli import create, enter, fleet, joining, keys, plan, queues, up, vessels
+from drc.cli import (
+    create,
+    doctor,
+    enter,
+    extend,
+    fleet,
+    images,
+    joining,
+    keys,
+    plan,
+    queues,
+    up,
+    vessels,
+)
 
 
 class Boundary(typer.core.TyperGroup):
@@ -82,6 +95,7 @@ app.command("why-not")(plan.why_not)
 app.command()(enter.ssh)
 app.command()(enter.code)
 app.command()(enter.jupyter)
+app.command()(extend.extend)
 app.command()(vessels.stop)
 app.command()(vessels.logs)
 app.command()(vessels.events)
@@ -89,5 +103,7 @@ app.command()(fleet.gpus)
 app.add_typer(joining.app, name="host")
 app.add_typer(queues.app, name="queue")
 app.add_typer(keys.app, name="key")
+app.add_typer(images.app, name="image")
+app.command()(doctor.doctor)
 app.command()(up.up)
 app.command()(up.down)

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from drc.cli import complete
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -13,10 +15,16 @@ TRIES = 3  # of the request; the idempotency key makes the same vessel of each
 
 def create(
     name: Annotated[str | None, typer.Argument(help="Left out, one is found for you.")] = None,
-    gpus: Annotated[int, ASK(metavar="N", help="How many GPUs; 0 for none.")] = 1,
+    gpus: Annotated[
+        int | None, ASK(metavar="N", help="How many GPUs; 0 for none. Default: 1.")
+    ] = None,
     gpu: Annotated[
         list[str] | None,
-        ASK(metavar="MODEL", help="As a100 or rtx4090; given several times, any of them."),
+        ASK(
+            metavar="MODEL",
+            help="As a100 or rtx4090; given several times, any of them.",
+            autocompletion=complete.models,
+        ),
     ] = None,
     gpu_memory: Annotated[str | None, ASK(metavar="SIZE", help="At least, per GPU: 40GB.")] = None,
     cpus: Annotated[
@@ -29,16 +37,37 @@ def create(
         str | None, ASK(metavar="SIZE", help="Of /dev/shm. Default: half the memory.")
     ] = None,
     image: Annotated[
-        str | None, ASK(metavar="IMAGE", help="A vessel image. Default: drc's own.")
+        str | None, ASK(metavar="IMAGE", help="Any of Debian or Ubuntu. Default: drc's own.")
     ] = None,
     env: Annotated[list[str] | None, ASK(metavar="K=V", help="May be given several times.")] = None,
     lifetime: Annotated[str | None, ASK(metavar="SPAN", help="12h, 2d, 1w. Default: 7d.")] = None,
-    host: Annotated[str | None, ASK(metavar="HOST", help="This host and no other.")] = None,
+    host: Annotated[
+        str | None,
+        ASK(metavar="HOST", help="This host and no other.", autocompletion=complete.hosts),
+    ] = None,
     share: Annotated[
-        str | None, ASK(metavar="NAME", help="The GPUs of this other vessel of yours.")
+        str | None,
+        ASK(
+            metavar="NAME",
+            help="The GPUs of this other vessel of yours.",
+            autocompletion=complete.living,
+        ),
+    ] = None,
+    like: Annotated[
+        str | None,
+        ASK(
+            metavar="NAME",
+            help="As this vessel of yours, image and all; what you say beside it wins.",
+            autocompletion=complete.ever,
+        ),
     ] = None,
     queue: Annotated[
-        list[str] | None, ASK(metavar="QUEUE", help="Given several times, any of them.")
+        list[str] | None,
+        ASK(
+            metavar="QUEUE",
+            help="Given several times, any of them.",
+            autocompletion=complete.queues,
+        ),
     ] = None,
     plan: Annotated[
         bool, ASK("--plan", help="Show which host it would get, and why not the others.")
@@ -53,7 +82,7 @@ def create(
         raise BadInput(f"{cpus:g} is not a number of CPUs that a host can have.")
     request = {
         "name": name,
-        "gpus": gpus,
+        "gpus": 1 if gpus is None and like is None else gpus,
         "gpu": gpu or [],
         "gpu_memory": gpu_memory,
         "cpus": cpus,
@@ -65,7 +94,10 @@ def create(
         "host": host,
         "queue": queue or [],
         "share": share,
+        "like": like,
     }
+    if like is not None:  # what is not said is as it was there
+        request = {key: value for key, value in request.items() if value not in (None, [], {})}
     if plan:
         from drc.cli.plan import show_plan
 

@@ -42,15 +42,16 @@ def code(name: Name) -> None:
     import shutil
 
     from drc.cli import sshconfig
+    from drc.cli.laptop import EDITORS
     from drc.cli.look import say
 
     vessel = ready(name)
     sshconfig.offer_include()
-    editor = next(filter(shutil.which, ("code", "cursor", "windsurf", "codium")), None)
+    editor = next(filter(shutil.which, EDITORS), None)
     if editor:
         line = [editor, "--remote", f"ssh-remote+{name}", vessel["home"]]
         os.execvp(editor, line)  # noqa: S606
-    say("No editor's command (code, cursor, windsurf, codium) is on your PATH. This link opens it:")
+    say(f"No editor's command ({', '.join(EDITORS)}) is on your PATH. This link opens it:")
     print(f"vscode://vscode-remote/ssh-remote+{name}{vessel['home']}")
 
 

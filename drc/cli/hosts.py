@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from drc.cli import complete
 from drc.cli.vessels import Json
 
 if TYPE_CHECKING:
@@ -28,8 +29,15 @@ def possible(name: str) -> str:
 
 
 Host = Annotated[
-    str, typer.Argument(help="The host's name.", show_default=False, callback=possible)
+    str,
+    typer.Argument(
+        help="The host's name.",
+        show_default=False,
+        callback=possible,
+        autocompletion=complete.hosts,
+    ),
 ]
+Queues = typer.Option(help="A queue it is to be in; several times.", autocompletion=complete.queues)
 PATIENCE = 60.0  # seconds for a conductor to look at a host
 
 
@@ -278,7 +286,7 @@ def drain(
 @app.command("set")
 def set_(
     name: Host,
-    queue: Annotated[list[str], typer.Option(help="A queue it is to be in; several times.")],
+    queue: Annotated[list[str], Queues],
 ) -> None:
     """Put a host into these queues and no others. Vessels on it stay."""
     from drc.cli.account import client

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drc.cli.hosts import Host, app, describe, look, state
+from drc.cli.hosts import Host, Queues, app, describe, look, state
 
 if TYPE_CHECKING:
     from drc.sshkey import PublicKey
@@ -22,9 +22,7 @@ def add(
         str | None, typer.Option(help="Where its vessels' SSH ports are. Default: the same.")
     ] = None,
     docker_socket: Annotated[str, typer.Option(help="On the host.")] = "/var/run/docker.sock",
-    queue: Annotated[
-        list[str] | None, typer.Option(help="A queue it is to be in; several times.")
-    ] = None,
+    queue: Annotated[list[str] | None, Queues] = None,
     simulate: Annotated[
         str | None, typer.Option(help="Where it has no GPU: a100:8,rtx3090:4.")
     ] = None,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from drc.cli import complete
 from drc.cli.vessels import Json
 
 app = typer.Typer(
@@ -54,7 +55,11 @@ def list_(json: Json = False) -> None:
 
 
 @app.command()
-def remove(key: Annotated[str, typer.Argument(help="Its name or fingerprint.")]) -> None:
+def remove(
+    key: Annotated[
+        str, typer.Argument(help="Its name or fingerprint.", autocompletion=complete.keys)
+    ],
+) -> None:
     """Take a key away; running vessels refuse it within seconds."""
     from urllib.parse import quote
 

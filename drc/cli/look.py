@@ -88,6 +88,18 @@ def until(stamp: str) -> str:
     return show_span(datetime.fromisoformat(stamp) - datetime.now(UTC))
 
 
+def when(stamp: str) -> str:
+    """An instant on the reader's own clock: `Tue 4 Aug 18:20`, with its year if not this one."""
+    then = datetime.fromisoformat(stamp).astimezone()
+    year = "" if then.year == datetime.now().year else f" {then.year}"
+    return f"{then:%a} {then.day} {then:%b}{year} {then:%H:%M}"
+
+
+def ahead(stamp: str) -> str:
+    """`7d, on Tue 4 Aug 18:20` of an instant to come."""
+    return f"{until(stamp)}, on {when(stamp)}"
+
+
 def ordinal(number: int) -> str:
     """`1st`, `2nd`, `11th`."""
     last = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")

@@ -1,11 +1,12 @@
 """Which host a vessel would be given, and why not the others."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from drc.cli.vessels import Json, Name
+from drc.cli import complete
+from drc.cli.vessels import Json, name_offering
 
 
-def why_not(name: Name, json: Json = False) -> None:
+def why_not(name: Annotated[str, name_offering(complete.waiting)], json: Json = False) -> None:
     """Why a vessel still waits: for each host, why it is not there."""
     from drc.cli.account import get, print_json
     from drc.cli.look import count, say

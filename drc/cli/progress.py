@@ -1,5 +1,6 @@
 """The live lines of a vessel coming up, with seconds per phase."""
 
+import shutil
 import sys
 from datetime import datetime
 from typing import Any
@@ -51,6 +52,7 @@ class Progress:
         self.begun = datetime.fromisoformat(vessel["created_at"])
         self.last = self.begun
         self.pending = False
+        self.building = False
 
     def begin(self) -> None:
         if not self.quiet:
@@ -58,7 +60,21 @@ class Progress:
         state = self.vessel["state"]
         self._now(PHASES[state][1] if state in PHASES else "")
 
+    def build(self, event: dict[str, Any]) -> None:
+        """A vessel image is made of another image, which takes minutes the first time."""
+        where = f"building a vessel image on {self.vessel['host']}"
+        if not self.building:
+            self.building = True
+            self._clear()
+            say(f"  … {'building':<{WIDTH}}{'':8}   {where}; the next one is there at once")
+        self._clear()
+        step = f"step {event['step']}/{event['steps']}  " if event.get("steps") else ""
+        room = shutil.get_terminal_size().columns - 5  # a line that wraps could not be cleared
+        self._now(f"{where}: {step}{event.get('line', '')}"[: max(room, 10)])
+
     def step(self, event: dict[str, Any]) -> None:
+        if event["kind"] == "building" and not self.quiet:
+            return self.build(event)
         if self.quiet or event["kind"] not in PHASES:
             return
         at = datetime.fromisoformat(event["at"])

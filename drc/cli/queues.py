@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from drc.cli import complete
 from drc.cli.vessels import Json
 
 app = typer.Typer(
@@ -65,7 +66,13 @@ def who(users: list[str] | None) -> str:
 @app.command()
 def show(
     name: Annotated[
-        str, typer.Argument(help="The queue's name.", show_default=False, callback=possible)
+        str,
+        typer.Argument(
+            help="The queue's name.",
+            show_default=False,
+            callback=possible,
+            autocompletion=complete.queues,
+        ),
     ],
     json: Json = False,
 ) -> None:

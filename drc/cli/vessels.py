@@ -2,11 +2,18 @@
 
 import sys
 import time
-from typing import Annotated, Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from drc.cli import complete
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 WATCH_PAUSE = 2.0  # seconds
+SOON = timedelta(days=1)  # a list is looked at about once a day; of short lives, their last tenth
 
 
 def possible(names: Any) -> Any:
@@ -22,8 +29,34 @@ def possible(names: Any) -> Any:
     return names
 
 
-Name = Annotated[
-    str, typer.Argument(help="The vessel's name.", show_default=False, callback=possible)
+def possible_id(id: str | None) -> str | None:
+    import re
+
+    from drc.errors import BadInput
+
+    if id is not None and not re.fullmatch(r"[0-9a-f-]{4,36}", id.lower()):
+        raise BadInput(f"“{id}” is not a vessel's ID.", hint="drc list --ended  shows the IDs.")
+    return id.lower() if id else None
+
+
+def name_offering(autocompletion: "Callable[..., complete.Offers]") -> Any:
+    return typer.Argument(
+        help="The vessel's name.",
+        show_default=False,
+        callback=possible,
+        autocompletion=autocompletion,
+    )
+
+
+Name = Annotated[str, name_offering(complete.living)]
+EverName = Annotated[str, name_offering(complete.ever)]
+Id = Annotated[
+    str | None,
+    typer.Option(
+        "--id",
+        help="Of several that bore the name; default: the last.",
+        callback=possible_id,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="The API's own answer.")]
 
@@ -44,7 +77,7 @@ def list_(
         else:
             if watch:
                 clear_screen()
-            print_vessels(found, everybody)
+            print_vessels(found, everybody=everybody, ended=ended)
         if not watch:
             return
         sys.stdout.flush()
@@ -56,7 +89,7 @@ def clear_screen() -> None:
     print("\033[H\033[J" if sys.stdout.isatty() else "\n", end="")
 
 
-def print_vessels(found: list[dict[str, Any]], everybody: bool) -> None:
+def print_vessels(found: list[dict[str, Any]], *, everybody: bool, ended: bool) -> None:
     from drc.cli.look import ago, ordinal, say, shares, show_gpus, table, until
 
     if not found:
@@ -79,14 +112,33 @@ def print_vessels(found: list[dict[str, Any]], everybody: bool) -> None:
         head.insert(0, "OWNER")
         for row, vessel in zip(rows, found, strict=True):
             row.insert(0, vessel["owner"])
-    return table(head, rows)
+    if ended:
+        head.append("ID")
+        for row, vessel in zip(rows, found, strict=True):
+            row.append(vessel["id"][:8])
+    table(head, rows)
+    if not everybody:
+        warn(found)
+    return None
 
 
-def show(name: Name, json: Json = False) -> None:
-    """One vessel: what it has, where it is, how it is entered."""
+def warn(found: list[dict[str, Any]]) -> None:
+    """Say which of one's vessels end soon, and what keeps them."""
+    from drc.cli.look import say, until
+
+    for vessel in found:
+        begin, end = (datetime.fromisoformat(vessel[at]) for at in ("created_at", "ends_at"))
+        soon = min(SOON, (end - begin) / 10) > end - datetime.now(UTC)
+        if soon and vessel["state"] in ("starting", "running", "unreachable"):
+            name = vessel["name"]
+            say(f"{name} ends in {until(vessel['ends_at'])}.  drc extend {name}  keeps it.")
+
+
+def show(name: EverName, id: Id = None, json: Json = False) -> None:
+    """One vessel: what it has, where it is, how it is entered. Of those that ended, the last."""
     from drc.cli.account import get, print_json
 
-    vessel = get(f"/v1/vessels/{name}")
+    vessel = get(f"/v1/vessels/{name}", id=id)
     if json:
         return print_json(vessel)
     for label, value in described(vessel):
@@ -96,14 +148,16 @@ def show(name: Name, json: Json = False) -> None:
 
 def described(vessel: dict[str, Any]) -> list[tuple[str, str]]:
     """The lines of `drc show`, those that say something."""
-    from drc.cli.look import ago, colour, ordinal, shares, show_gpus, until
+    from drc.cli.look import ago, ahead, colour, ordinal, shares, show_gpus, when
     from drc.cli.sshconfig import command
 
     ssh, living = vessel["ssh"], vessel["state"] not in ("buried", "failed")
+    since = "" if living else f", since {when(vessel['state_since'])}"
     where = f"{ssh['user']}@{ssh['address']}:{ssh['port']}"
     lines = [
         ("vessel", f"{vessel['name']} of {vessel['owner']}"),
-        ("state", f"{colour(vessel['state'])} for {ago(vessel['state_since'])}"),
+        ("id", None if living else vessel["id"][:8]),
+        ("state", f"{colour(vessel['state'])} for {ago(vessel['state_since'])}{since}"),
         ("why", vessel["reason"]),
         ("line", ordinal(vessel["position"]) if vessel["position"] else None),
         ("waits for", vessel["waits_for"]),
@@ -115,7 +169,7 @@ def described(vessel: dict[str, Any]) -> list[tuple[str, str]]:
         ("image", f"{vessel['image']} {(vessel['image_digest'] or '')[:19]}".strip()),
         ("home", vessel["home"]),
         ("age", ago(vessel["created_at"])),
-        ("ends in", until(vessel["ends_at"]) if living else None),
+        ("ends in", ahead(vessel["ends_at"]) if living else None),
     ]
     lines += [("", f"{gpu['index']}  {gpu['uuid']}  {gpu['name']}") for gpu in vessel["gpus"]]
     if vessel["state"] == "running":
@@ -130,7 +184,12 @@ def described(vessel: dict[str, Any]) -> list[tuple[str, str]]:
 def stop(
     names: Annotated[
         list[str],
-        typer.Argument(help="Names of vessels.", show_default=False, callback=possible),
+        typer.Argument(
+            help="Names of vessels.",
+            show_default=False,
+            callback=possible,
+            autocompletion=complete.living,
+        ),
     ],
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Until they are gone.")] = True,
 ) -> None:
@@ -152,16 +211,52 @@ def stop(
     sshconfig.sync()
 
 
-def logs(name: Name) -> None:
-    """What a vessel's sshd and Jupyter said last."""
-    from drc.cli.account import get
+def logs(name: EverName, id: Id = None, json: Json = False) -> None:
+    """What a vessel's sshd and Jupyter said last. Of one that ended, its last 200 lines."""
+    from drc.cli.account import get, print_json
+    from drc.cli.look import say
 
-    print(get(f"/v1/vessels/{name}/logs")["log"], end="")
+    answer = get(f"/v1/vessels/{name}/logs", id=id)
+    if json:
+        return print_json(answer)
+    if answer["log"]:
+        print(answer["log"], end="" if answer["log"].endswith("\n") else "\n", flush=True)
+    for sentence in told(answer):
+        say(sentence)
+    return None
+
+
+def told(answer: dict[str, Any]) -> list[str]:
+    """What there is to say of a log besides its lines: that it is no more written, and why."""
+    from drc.cli.look import ago, when
+
+    name, state, since = answer["name"], answer["state"], answer["state_since"]
+    if state in ("queued", "reserved"):
+        return [f"{name} is {state}; it has no container yet."]
+    said: list[str] = []
+    if state in ("buried", "failed"):
+        ended = "failed" if state == "failed" else "was buried"
+        why = f": {answer['reason'].rstrip('.')}." if answer["reason"] else "."
+        said.append(f"{name} {ended} {ago(since)} ago, on {when(since)}{why}")
+        if not answer["had_container"]:
+            return [*said, "It never had a container, so there is no log."]
+    elif state == "unreachable":
+        said.append(f"{answer['host']} is silent for {ago(since)}; this is what was kept.")
+    if answer["log"] is None:
+        said.append("No log of it was kept.")
+    elif not answer["log"]:
+        said.append("It said nothing.")
+    return said
 
 
 def events(
     name: Annotated[
-        str | None, typer.Argument(help="One vessel; all of yours without.", callback=possible)
+        str | None,
+        typer.Argument(
+            help="One vessel; all of yours without.",
+            callback=possible,
+            autocompletion=complete.ever,
+        ),
     ] = None,
     everybody: Annotated[
         bool, typer.Option("--all", "-a", help="To everybody's, and to hosts.")

@@ -1,4 +1,4 @@
-"""Keeps an installation's programs running: sshd, API, conductor, and the undertaker's rounds.
+"""Keeps an installation's programs running: Postgres, sshd, API, conductor, undertaker.
 
 `python -m drc.up.supervise STATE`, started by `drc up` in a session of its own. With systemd one
 would rather use the units in deploy/; this works where there is none.
@@ -14,12 +14,15 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from drc.config import BUILD_ENVIRONMENT
+from drc.errors import DrcError
 from drc.up.postgres import Postgres
 from drc.up.state import USER, Choices, State
 
 ROUND = 30 * 60  # seconds between two rounds of the undertaker
 RESTART = (0.2, 10.0)  # seconds: the first pause before a restart, and the longest
 STOP_TIMEOUT = 8.0
+POSTGRES_PAUSE = 2.0  # seconds between two looks whether PostgreSQL is up
 
 log = logging.getLogger("drc.up")
 
@@ -50,6 +53,7 @@ def programs(state: State, choices: Choices, postgres: Postgres) -> list[Program
         "DRC_SSH_KEY": str(state.path("ssh", "conductor_ed25519")),
         "DRC_CONDUCTOR": "here",
         "DRC_BERTHS": str(choices.berths),
+        **{name: os.environ[name] for name in BUILD_ENVIRONMENT if name in os.environ},
     }
     undertaker = {
         "DRC_DATABASE_URL": postgres.url("drc_undertaker"),
@@ -66,9 +70,10 @@ def programs(state: State, choices: Choices, postgres: Postgres) -> list[Program
 
 
 class Supervisor:
-    def __init__(self, state: State, programs: list[Program]) -> None:
+    def __init__(self, state: State, programs: list[Program], postgres: Postgres) -> None:
         self.state = state
         self.programs = programs
+        self.postgres = postgres
         self.ended = threading.Event()
 
     def start(self, program: Program) -> subprocess.Popen[bytes]:
@@ -115,6 +120,16 @@ class Supervisor:
             self.ended.wait(pause)
             pause = min(pause * 2, RESTART[1])
 
+    def keep_postgres(self) -> None:
+        """It is a daemon of its own, started before us; one that died is started again."""
+        while not self.ended.wait(POSTGRES_PAUSE):
+            try:
+                if not self.postgres.is_up():
+                    log.warning("PostgreSQL is down; it is started")
+                    self.postgres.start()
+            except (DrcError, OSError) as failed:
+                log.warning("%s", failed)  # its last processes still end: again in a moment
+
     def end(self, process: subprocess.Popen[bytes]) -> None:
         process.terminate()
         try:
@@ -128,6 +143,7 @@ class Supervisor:
             threading.Thread(target=self.keep, args=(program,), name=program.name)
             for program in self.programs
         ]
+        threads.append(threading.Thread(target=self.keep_postgres, name="postgres"))
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -139,7 +155,7 @@ def main() -> None:
     state = State(Path(sys.argv[1]))
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd wants it; packages make it at boot
     postgres = Postgres(state.path("postgres"), USER)
-    supervisor = Supervisor(state, programs(state, state.choices(), postgres))
+    supervisor = Supervisor(state, programs(state, state.choices(), postgres), postgres)
 
     def end(_: int, __: object) -> None:
         supervisor.ended.set()

@@ -301,6 +301,12 @@ def take_from_engine(client: Any, installation: str) -> None:
     for container in vessels_first:
         with contextlib.suppress(docker.errors.NotFound):
             client.remove_container(container["Id"], force=True, v=True)
+    layers: list[dict[str, Any]] = client.images(
+        filters={"label": [f"drc.installation={installation}", "drc.base"]}
+    )
+    for image in layers:
+        with contextlib.suppress(docker.errors.APIError):
+            client.remove_image(image["Id"])  # stays while somebody else's container uses it
     for volume in volumes_of(client, f"drc.installation={installation}"):
         client.remove_volume(volume["Name"], force=True)
     for network in client.networks(filters=ours):

@@ -16,7 +16,7 @@ w AS (
   UPDATE outbox SET claimed_by = %(conductor)s::text, lease_until = now() + %(lease)s::interval,
                     tries = outbox.tries + 1
   FROM due WHERE outbox.id = due.id
-  RETURNING outbox.id, verb, outbox.host_id, vessel_id, attempt, generation, tries
+  RETURNING outbox.id, verb, outbox.host_id, vessel_id, attempt, generation, tries, build_id
 ),
 waiting AS MATERIALIZED (
   SELECT b.host_id, b.number
@@ -36,7 +36,7 @@ b AS (
 SELECT w.id, w.verb, w.host_id, w.vessel_id, w.attempt, w.generation, w.tries,
        coalesce((SELECT number FROM b),
                 (SELECT number FROM berth o WHERE o.vessel_id = w.vessel_id)) AS berth,
-       v.name, v.state, v.image, v.env, v.millicpus, v.memory_mib, v.shm_mib, v.gpus AS n_gpus,
+       v.name, v.state, coalesce(v.image, i.image) AS image, v.wants_digest AS digest, w.build_id, v.env, v.millicpus, v.memory_mib, v.shm_mib, v.gpus AS n_gpus,
        o.login, o.uid,
        coalesce((SELECT array_agg(g.uuid ORDER BY g.idx) FROM gpu g
                  WHERE g.host_id = v.host_id AND g.vessel_id = coalesce(v.shares_id, v.id)
@@ -44,3 +44,4 @@ SELECT w.id, w.verb, w.host_id, w.vessel_id, w.attempt, w.generation, w.tries,
 FROM w
 LEFT JOIN vessel v ON v.id = w.vessel_id
 LEFT JOIN owner o ON o.id = v.owner_id
+LEFT JOIN image_build i ON i.id = w.build_id

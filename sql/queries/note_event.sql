@@ -1,6 +1,8 @@
--- A step inside `starting`: image_ready, ssh_ready or jupyter_ready.
--- Parameters: id uuid, attempt int, kind text, data jsonb, image_digest text, ssh_address text,
---   ssh_port int (the last three NULL: unchanged).
+-- A step inside `starting`: building (as often as there is something to say of it), image_ready,
+-- ssh_ready or jupyter_ready.
+-- Parameters: id uuid, attempt int, kind text, data jsonb (of image_ready: `layer`, the name of its
+--   layer, where its image has one), image_digest text, ssh_address text, ssh_port int (the last
+--   three NULL: unchanged).
 -- Zero rows: the vessel is not starting, or this is another attempt.
 WITH v AS (
   UPDATE vessel
@@ -10,7 +12,7 @@ WITH v AS (
       image_ready_at = CASE WHEN %(kind)s::text = 'image_ready'
                             THEN clock_timestamp() ELSE image_ready_at END
   WHERE id = %(id)s::uuid AND attempt = %(attempt)s::int AND state = 'starting'
-  RETURNING id, owner_id, attempt, host_id, image
+  RETURNING id, owner_id, attempt, host_id, image, wants_digest
 ),
 m AS (
   -- its home is made next, and its image is there
@@ -19,8 +21,12 @@ m AS (
   ON CONFLICT DO NOTHING
 ),
 i AS (
-  INSERT INTO image_on_host (image, host_id) SELECT image, host_id FROM v
-  WHERE %(kind)s::text = 'image_ready'
+  INSERT INTO image_on_host (image, host_id, vessel_image, base)
+  SELECT image, host_id, %(data)s::jsonb->>'layer' IS NULL, NULL FROM v
+  WHERE %(kind)s::text = 'image_ready' AND wants_digest IS NULL
+  UNION ALL
+  SELECT %(data)s::jsonb->>'layer', host_id, true, image FROM v
+  WHERE %(kind)s::text = 'image_ready' AND %(data)s::jsonb->>'layer' IS NOT NULL
   ON CONFLICT DO NOTHING
 )
 INSERT INTO event (kind, owner_id, vessel_id, attempt, data)

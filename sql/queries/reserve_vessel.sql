@@ -5,7 +5,8 @@
 -- Parameters: id uuid, owner_id bigint, name text, queues text[], gpus smallint, models text[]
 --   (NULL: any whole card), gpu_memory_mib int, millicpus int (NULL: the host's share per GPU),
 --   memory_mib int (likewise), host_id int (NULL: any), near_id int (NULL: any; this host for now),
---   shm_mib int (NULL: half the memory), image text, env jsonb, lifetime interval, shape bigint,
+--   shm_mib int (NULL: half the memory), image text, digest text (NULL: whatever bears the
+--   image's name; else this very one), env jsonb, lifetime interval, shape bigint,
 --   waits boolean (it is in the queue already), token_hash bytea, idempotency_key text,
 --   request_hash bytea.
 -- Zero rows: the id exists, and waits on or no longer waits.
@@ -93,13 +94,13 @@ fit AS MATERIALIZED (
 v AS (
   INSERT INTO vessel AS v
          (id, owner_id, name, state, queues, gpus, models, gpu_memory_mib, wants_millicpus,
-          wants_memory_mib, wants_host_id, shm_mib, image, env, lifetime, shape, host_id, millicpus,
+          wants_memory_mib, wants_host_id, shm_mib, image, wants_digest, env, lifetime, shape, host_id, millicpus,
           memory_mib, ends_at, token_hash, idempotency_key, request_hash)
   SELECT %(id)s::uuid, %(owner_id)s::bigint, %(name)s::text,
          CASE WHEN f.host_id IS NULL THEN 'queued' ELSE 'reserved' END, %(queues)s::text[],
          %(gpus)s::smallint, %(models)s::text[], %(gpu_memory_mib)s::int, %(millicpus)s::int,
-         %(memory_mib)s::int, %(host_id)s::int, %(shm_mib)s::int, %(image)s::text, %(env)s::jsonb,
-         %(lifetime)s::interval, %(shape)s::bigint, f.host_id, f.millicpus, f.memory_mib,
+         %(memory_mib)s::int, %(host_id)s::int, %(shm_mib)s::int, %(image)s::text,
+         %(digest)s::text, %(env)s::jsonb, %(lifetime)s::interval, %(shape)s::bigint, f.host_id, f.millicpus, f.memory_mib,
          now() + %(lifetime)s::interval, %(token_hash)s::bytea, %(idempotency_key)s::text,
          %(request_hash)s::bytea
   FROM (VALUES (1)) one LEFT JOIN fit f ON true

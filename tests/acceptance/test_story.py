@@ -124,3 +124,15 @@ def test_jupyter_is_reached_through_ssh(up: Up) -> None:
     )
     assert said.split() == ["200", "403"]
     person.run("drc stop bert")
+
+
+def test_any_image_of_debian_becomes_a_vessel(up: Up) -> None:
+    """With the real recipe: the engine has its steps on this base from building drc's own image."""
+    person, _ = up
+    person.run("drc create bert --gpus 0 --image drc/base:bookworm")
+    assert person.run("ssh -o BatchMode=yes bert 'echo $DRC_VESSEL'") == "bert\n"
+    assert "layer on drc/base:bookworm" in person.run("drc image list")
+    person.run("drc stop bert")
+    said = person.run("drc create ernie --like bert")
+    assert "building" not in said
+    person.run("drc stop ernie")

@@ -50,7 +50,12 @@ GPU2\tNV4\tSYS\t X \tSYS\t32-63\t1\t\tN/A
 GPU3\tSYS\tNV4\tSYS\t X \t32-63\t1\t\tN/A
 """
 """GPU 0 is bridged to 2, and 1 to 3."""
-HOOK = "#!/bin/sh\ncat >/dev/null\nexit 0\n"
+HOOK = """\
+#!/bin/sh
+# keeps what NVIDIA's would go by: the container's OCI configuration
+bundle=$(sed 's/.*"bundle":"\\([^"]*\\)".*/\\1/')
+cp "$bundle/config.json" "{folder}/${{bundle##*/}}.json"
+"""
 NVIDIA_SMI = """\
 #!/bin/sh
 case "$*" in
@@ -68,6 +73,22 @@ esac
 sleep $(cat {folder}/delay)
 cat {folder}/cards
 exit $(cat {folder}/status)
+"""
+LISTENER = """
+import socket, sys, threading
+address, port = sys.argv[1], int(sys.argv[2])
+both = ":" in address
+family = socket.AF_INET6 if both else socket.AF_INET
+tcp = socket.create_server((address, port), family=family, backlog=100, dualstack_ipv6=both)
+udp = socket.socket(family, socket.SOCK_DGRAM)
+udp.bind((address, port))
+def answer():
+    while True:
+        udp.sendto(b"hello\\n", udp.recvfrom(100)[1])
+threading.Thread(target=answer, daemon=True).start()
+print("up", flush=True)
+while True:
+    tcp.accept()[0].sendall(b"hello\\n")
 """
 SSHD = """\
 Port 22
@@ -138,11 +159,16 @@ def unmount(folder: Path) -> None:
 
 
 class Machine:
-    """`beside`: the machine that has the conductor's key already. This one has no images."""
+    """`beside`: the machine that has the conductor's key already. This one has no images.
+    `live_restore`: whether its containers go on without its engine.
+    """
 
-    def __init__(self, folder: Path, beside: "Machine | None" = None) -> None:
+    def __init__(
+        self, folder: Path, beside: "Machine | None" = None, *, live_restore: bool = False
+    ) -> None:
         self.folder = folder
         self.beside = beside
+        self.live_restore = live_restore
         self.data = CACHE if beside is None else CACHE.parent / "second"
         number = 0 if beside is None else 1
         self.namespace = f"drc-test-{os.getpid()}-{number}"
@@ -180,7 +206,8 @@ class Machine:
 
     def add_address(self, address: str) -> None:
         """One more address of this machine, which it does not count among its own."""
-        run("ip", "-n", self.namespace, "addr", "add", f"{address}/32", "dev", "lo")
+        bits = 128 if ":" in address else 32
+        run("ip", "-n", self.namespace, "addr", "add", f"{address}/{bits}", "dev", "lo")
 
     @contextlib.contextmanager
     def forgetting(self) -> Iterator[None]:
@@ -198,13 +225,39 @@ class Machine:
                 run(*self.inside("iptables", "-w", "-D", *rule))
 
     @contextlib.contextmanager
+    def cut_off(self) -> Iterator[None]:
+        """Its cable is out meanwhile: nothing comes, nothing goes, and nobody is told."""
+        link = self.links[0]
+        run("ip", "link", "set", link, "down")
+        try:
+            yield
+        finally:
+            run("ip", "link", "set", link, "up")
+
+    @contextlib.contextmanager
+    def full_disk(self) -> Iterator[None]:
+        """Its engine has no room for another container meanwhile. It must have none now."""
+        self.end_engine()
+        room = self.data / "containers"
+        run("mount", "-t", "tmpfs", "-o", "size=4k", "full", room)
+        self.start_engine()
+        try:
+            yield
+        finally:
+            self.end_engine()
+            run("umount", room)
+            self.start_engine()
+
+    @contextlib.contextmanager
     def listening(self, port: int, address: str = "0.0.0.0") -> Iterator[None]:
-        """Something that accepts connections in this machine's network."""
-        code = f"import socket; s = socket.create_server(({address!r}, {port}), backlog=100)\n"
-        code += "print('up', flush=True)\nwhile True: s.accept()[0].sendall(b'hello\\n')"
-        server = subprocess.Popen(
-            self.inside("/usr/bin/python3", "-c", code), stdout=subprocess.PIPE
-        )
+        """Something that says hello in this machine's network, by TCP and by UDP."""
+        with self.running("/usr/bin/python3", "-c", LISTENER, address, str(port)):
+            yield
+
+    @contextlib.contextmanager
+    def running(self, *command: str) -> Iterator[None]:
+        """A program in this machine's network, which says `up` once it is."""
+        server = subprocess.Popen(self.inside(*command), stdout=subprocess.PIPE)
         assert server.stdout is not None
         try:
             assert server.stdout.readline() == b"up\n"
@@ -235,22 +288,33 @@ class Machine:
         """`gpus`: whether the host has the NVIDIA toolkit."""
         hook = self.hooks / "nvidia-container-runtime-hook"
         self.hooks.mkdir(exist_ok=True)
-        hook.write_text(HOOK)
+        hook.write_text(HOOK.format(folder=self.hooks))
         hook.chmod(0o755)
         (self.folder / "dockerd.pid").unlink(missing_ok=True)
         command = self.inside(
             "dockerd", "--containerd", self.folder / "containerd.sock",
             "--data-root", self.data, "--exec-root", self.folder / "exec",
             "--pidfile", self.folder / "dockerd.pid", "--host", f"unix://{self.socket}",
-            "--config-file", self.folder / "no-daemon.json",
+            "--config-file", self.folder / "daemon.json",
             "--bridge", "none", "--default-address-pool", "base=172.29.0.0/16,size=24",
         )  # fmt: skip
-        (self.folder / "no-daemon.json").write_text("{}")
+        settings = {"live-restore": True} if self.live_restore else {}
+        (self.folder / "daemon.json").write_text(json.dumps(settings))
         env = {**os.environ, "PATH": f"{self.hooks}:{PATH}" if gpus else PATH}
         with self.log.open("ab") as log:
             self.dockerd = subprocess.Popen(command, stdout=log, stderr=log, env=env)
         self.client = docker.APIClient(base_url=f"unix://{self.socket}", version="1.41", timeout=60)
         until("dockerd", self.answers)
+
+    def devices_of(self, container: str) -> dict[str, str]:
+        """The `NVIDIA_…` variables that NVIDIA's hook saw when this container was started.
+
+        Of a name that is there twice it takes the last.
+        """
+        id = self.client.inspect_container(container)["Id"]
+        config = json.loads((self.hooks / f"{id}.json").read_text())
+        env = dict(pair.split("=", 1) for pair in config["process"]["env"])
+        return {name: value for name, value in env.items() if name.startswith("NVIDIA_")}
 
     def answers(self) -> bool:
         assert self.dockerd is not None
@@ -290,15 +354,18 @@ class Machine:
                 if not books["State"]["Running"]:
                     kill(*descendants(pid), pid)
 
-    def reboot(self) -> None:
-        """As after a power cut: nothing that ran does, and what was on disk is there."""
+    def reboot(self, *, reached: bool = True) -> None:
+        """As after a power cut: nothing that ran does, and what was on disk is there.
+
+        `reached`: whether it can be, so that its sshd is waited for.
+        """
         assert self.sshd is not None
         self.end_engine(signal.SIGKILL)
         for pid in self.shims():
             kill(*descendants(pid), pid)
         self.end_sshd()
         self.start_engine()
-        self.start_sshd()
+        self.start_sshd(reached=reached)
 
     @contextlib.contextmanager
     def stuck(self, what: str) -> Iterator[None]:
@@ -331,6 +398,15 @@ class Machine:
             self.client.remove_volume(volume["Name"], force=True)
         self.client.prune_networks()
 
+    def published(self) -> set[int]:
+        """The ports that its containers are reached at."""
+        return {
+            port["PublicPort"]
+            for container in self.client.containers()
+            for port in container["Ports"]
+            if "PublicPort" in port
+        }
+
     def has_images(self) -> bool:
         tags = {tag for image in self.client.images() for tag in image["RepoTags"] or []}
         return {NET_IMAGE, DEFAULT_IMAGE} <= tags
@@ -356,14 +432,15 @@ class Machine:
 
     # sshd and the GPUs ------------------------------------------------------------------------
 
-    def start_sshd(self) -> None:
+    def start_sshd(self, *, reached: bool = True) -> None:
         with self.log.open("ab") as log:
             self.sshd = subprocess.Popen(
                 self.inside("/usr/sbin/sshd", "-D", "-e", "-f", self.folder / "sshd_config"),
                 stdout=log,
                 stderr=log,
             )
-        until("sshd", self.greets)
+        if reached:
+            until("sshd", self.greets)
 
     def greets(self) -> bool:
         try:
@@ -465,6 +542,7 @@ class Machine:
         for pid in self.shims():
             kill(*descendants(pid), pid)
         unmount(self.data)
+        unmount(self.folder)  # the namespace of what was in the machine's own network
         if self.sshd is not None and self.sshd.poll() is None:
             self.end_sshd()
         subprocess.run(["ip", "netns", "del", self.namespace], capture_output=True)
@@ -479,13 +557,13 @@ class Machine:
 
 
 @contextlib.contextmanager
-def machine_of_our_own(folder: Path) -> Iterator[Machine]:
+def machine_of_our_own(folder: Path, *, live_restore: bool = False) -> Iterator[Machine]:
     if os.geteuid() != 0:
         pytest.fail("These tests need root: they start a Docker Engine. Run them with sudo.")
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE.parent / "docker.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one engine at a time has this data-root
-        with started(Machine(folder)) as machine:
+        with started(Machine(folder, live_restore=live_restore)) as machine:
             yield machine
 
 

@@ -1,8 +1,11 @@
 """A vessel's limits, by what happens to whoever goes beyond them."""
 
+from pathlib import Path
+
 import pytest
 
 from conductor import wanted
+from tests.host.machine import until
 from tests.host.world import Person, Vessel, World
 
 EAT = "import sys; kept = bytearray(int(sys.argv[1]) * 2**20); print(len(kept) >> 20)"
@@ -86,3 +89,27 @@ def test_its_processes_together_get_the_cpu_time_it_has_and_no_more(tight: Vesse
 def test_shared_memory_is_half_the_memory_when_nobody_says(ada: Person):
     half = ada.create("half", memory="600MiB")
     assert half.inspect()["HostConfig"]["ShmSize"] == 300 * 2**20
+
+
+def test_its_log_stops_growing_however_much_it_says(tight: Vessel):
+    """Twice 10 MB is kept: of a vessel nothing else may grow on the host's disk unseen."""
+    flood = "head -c 60000000 /dev/zero | tr '\\0' x | fold -w 1000 >"
+    client = tight.engine
+    plain = client.create_container_from_config({
+        "Image": tight.inspect()["Image"],
+        "Entrypoint": ["sh", "-c", f"{flood} /dev/stdout; sleep infinity"],
+        "HostConfig": {"NetworkMode": "none"},
+    })["Id"]  # fmt: skip
+    client.start(plain)
+
+    def written(container: str) -> int:
+        log = Path(client.inspect_container(container)["LogPath"])
+        return sum(file.stat().st_size for file in log.parent.glob(f"{log.name}*"))
+
+    try:
+        until("a plain one's has all of it", lambda: written(plain) > 60_000_000)
+    finally:
+        client.remove_container(plain, force=True)
+    assert tight.exec("sh", "-c", f"{flood} /proc/1/fd/1; echo the end > /proc/1/fd/1")[0] == 0
+    until("all was read", lambda: b"the end" in client.logs(tight.container, tail=2))
+    assert 10_000_000 < written(tight.container) < 21_000_000

@@ -5,7 +5,6 @@ import signal
 import pytest
 
 from conductor import wanted
-from drc.config import NET_IMAGE
 from tests.fleets import check_conservation
 from tests.host.machine import Machine, until
 from tests.host.world import Person, World
@@ -28,12 +27,6 @@ def test_an_image_that_does_not_exist(ada: Person, world: World):
     ada.ask("lost", gpus=1, image=image)
     reason = failure(ada, world, "lost")
     assert reason.startswith(f"There is no image {image} on gpu1, and it cannot be pulled: ")
-
-
-def test_an_image_that_is_no_vessel_image(ada: Person, world: World):
-    ada.ask("bare", gpus=1, image=NET_IMAGE)
-    reason = failure(ada, world, "bare")
-    assert reason.startswith(f"{NET_IMAGE} is not a vessel image: ")
 
 
 def test_a_host_without_the_nvidia_toolkit(ada: Person, world: World, machine: Machine):

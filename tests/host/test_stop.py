@@ -8,7 +8,6 @@ import pytest
 
 from conductor import main
 from conductor.work import Work
-from drc.config import NET_IMAGE
 from tests.fleets import check_conservation
 from tests.host.machine import Machine, until
 from tests.host.world import Person, World
@@ -97,7 +96,7 @@ def test_a_start_that_fails_after_it_was_to_stop_is_stopped_without_waiting_for_
 
     monkeypatch.setattr(Work, "begin", halting)
     monkeypatch.setattr(main, "LEASE", timedelta(hours=1))
-    ada.ask("doomed", gpus=1, image=NET_IMAGE)  # no vessel image
+    ada.ask("doomed", gpus=1, image="127.0.0.1:9/nobody/nothing:1")  # which cannot be had
     assert reached.wait(20)
     ada.call("POST", "/v1/vessels/doomed/stop")
     go_on.set()

@@ -36,6 +36,15 @@ def test_ages_and_ends_are_spans_from_now() -> None:
     assert look.until((now + timedelta(days=2, minutes=5)).isoformat()) == "2d"
 
 
+def test_an_instant_is_shown_on_the_readers_clock_with_its_year_if_it_is_another() -> None:
+    then = datetime.now().astimezone().replace(month=3, day=4, hour=18, minute=5)
+    assert look.when(then.astimezone(UTC).isoformat()) == f"{then:%a} 4 Mar 18:05"
+    before = then.replace(year=then.year - 1)
+    assert look.when(before.isoformat()) == f"{before:%a} 4 Mar {before.year} 18:05"
+    soon = datetime.now(UTC) + timedelta(days=2, minutes=5)
+    assert look.ahead(soon.isoformat()) == f"2d, on {look.when(soon.isoformat())}"
+
+
 def gpu(model: str = "a100", memory_mib: int = 81920, simulated: bool = False) -> dict[str, Any]:
     return {"model": model, "memory_mib": memory_mib, "simulated": simulated}
 

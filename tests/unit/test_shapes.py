@@ -51,14 +51,28 @@ def test_a_variable_that_does_harm_is_refused(env: dict[str, str], problem: str)
 
 @pytest.mark.parametrize(
     "image",
-    ["drc/vessel:0.1.0", "debian", "localhost:5000/a/b:c", "a@sha256:" + "0" * 64, "x" * 255],
+    [
+        "drc/vessel:0.1.0",
+        "debian",
+        "localhost:5000/a/b:c",
+        "Registry.example:5000/my-team/py_torch/x--y:V1.2-rc",
+        "a:1@sha256:" + "0" * 64,
+        "sha256:" + "0" * 64,
+        "x" * 255,
+    ],
 )
 def test_an_image_has_a_name(image: str) -> None:
     assert check_image(image) == image
 
 
 @pytest.mark.parametrize(
-    "image", ["", "-v", "--privileged", "/etc", "a b", "a\n", "a;b", "Ä", "x" * 256, "a$(b)", "A"]
+    "image",
+    [
+        *("", "-v", "--privileged", "/etc", "a b", "a\n", "a;b", "Ä", "x" * 256, "a$(b)", "A"),
+        # the engine's API has other pages under such names
+        *("a/../../containers", "a/..", "a/./b", "a//b", "a/", "..", "a%2f..", "a?b", "a#b"),
+        *("a:b:c", "a:", "a@sha256:abc", "a@sha256:", "a@b", "a:-b", "a--", "a/-b"),
+    ],
 )
 def test_what_is_no_name_of_an_image_is_refused(image: str) -> None:
     with pytest.raises(BadInput, match="not the name of an image"):

@@ -56,7 +56,7 @@ def body(work: Work, host_cpus: int = 64) -> dict[str, Any]:
 
 
 def env_of(container: dict[str, Any]) -> dict[str, str]:
-    return dict(pair.split("=", 1) for pair in container["Env"])
+    return dict(pair.split("=", 1) for pair in container["Env"] if "=" in pair)
 
 
 def test_the_capabilities_are_exactly_the_settled_ones() -> None:
@@ -76,7 +76,7 @@ def test_the_reserved_gpus_are_asked_for_by_their_uuid() -> None:
     assert container["HostConfig"]["DeviceRequests"] == [
         {"Driver": "", "DeviceIDs": ["GPU-a", "GPU-b"], "Capabilities": [["gpu"]]}
     ]
-    assert "NVIDIA_VISIBLE_DEVICES" not in env_of(container)
+    assert env_of(container)["NVIDIA_VISIBLE_DEVICES"] == "GPU-a,GPU-b"  # no image's own `all`
 
 
 @pytest.mark.parametrize("n_gpus", [0, 2])
@@ -110,7 +110,28 @@ def test_no_more_cpus_are_asked_of_docker_than_it_has() -> None:
 
 def test_the_environment_is_the_owners_and_ours_wins() -> None:
     env = env_of(body(work(env={"K": "V=W", "DRC_VESSEL": "other"})))
-    assert env == {"K": "V=W", "DRC_VESSEL": "bert", "DRC_HOST": "gpu1"}
+    gpus = {"NVIDIA_VISIBLE_DEVICES": "GPU-a,GPU-b"}
+    assert env == {"K": "V=W", "DRC_VESSEL": "bert", "DRC_HOST": "gpu1", **gpus}
+
+
+def test_what_an_image_says_of_how_it_is_run_does_not_count() -> None:
+    container = body(work())
+    assert (container["User"], container["Cmd"]) == ("0:0", [])
+    assert container["Entrypoint"] == wanted.BOOT
+    assert container["Healthcheck"] == {"Test": ["NONE"]}
+    assert container["StopSignal"] == "SIGTERM"
+    taken_away = {name for name in container["Env"] if "=" not in name}
+    assert {"NVIDIA_MOFED", "NVIDIA_NVSWITCH"} < taken_away
+    assert all(mount["VolumeOptions"]["NoCopy"] for mount in container["HostConfig"]["Mounts"])
+
+
+def test_what_carries_the_files_has_the_run_volume_and_nothing_else() -> None:
+    carrier = wanted.carrier_container(NAMES, work(), "sha256:net")
+    (mount,) = carrier["HostConfig"]["Mounts"]
+    assert mount == body(work())["HostConfig"]["Mounts"][1]
+    assert carrier["HostConfig"]["NetworkMode"] == "none"
+    assert carrier["Labels"] == NAMES.labels(work())  # it goes with the vessel
+    assert NAMES.carrier(ID, 3) != NAMES.vessel(ID, 3)
 
 
 def test_names_and_labels_carry_vessel_and_attempt() -> None:

@@ -25,6 +25,7 @@ from tests.wire.served import Api
 
 LEASE = timedelta(seconds=30)
 STEPS = ("starting", "image_ready", "ssh_ready", "jupyter_ready", "running")
+NO_LAYER = "drc's layer cannot be built on it: a base must be Debian or Ubuntu."
 LOG = "sshd: ready\njupyter: ready\n"
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 42 + "B"
 FINGERPRINT = parse_public_key(HOST_KEY).fingerprint
@@ -103,8 +104,19 @@ class StandIn:
             self.tell.secrets(work)
         elif work.verb == "probe":
             self.probe(work)
+        elif work.verb == "layer":
+            self.prepare(work)
         elif work.verb == "leave":
             self.tell.gone(work.host_id)
+
+    def prepare(self, work: Work) -> None:
+        """What an image of Debian's becomes; of any other nothing can be made."""
+        self.tell.log_build(work, f"Step 1/1 : FROM {work.image}\n")
+        if not work.image.startswith("debian"):
+            self.tell.finish_build(work, reason=NO_LAYER)
+            return
+        self.tell.log_build(work, "Setting up sshd\n")
+        self.tell.finish_build(work, digest="sha256:0123456789ab", layer="drc/layer:0-1")
 
     def probe(self, work: Work) -> None:
         """As the real one: an unpinned host only shows its key, until its fingerprint fits."""

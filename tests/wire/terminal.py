@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ class Terminal:
     url: str
     token: str
     warm: Warm
+    more: dict[str, str] = field(default_factory=dict[str, str])
+    """Of the environment."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -42,6 +44,7 @@ class Terminal:
             "COLUMNS": "200",
             "DRC_URL": self.url,
             "DRC_TOKEN": self.token,
+            **self.more,
         }
 
     def __call__(self, *words: str, stdin: str = "") -> Said:

@@ -10,6 +10,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,7 @@ def become(words: list[str], env: dict[str, str], files: list[str]) -> None:
     sys.stdin = open(0, closefd=False)  # noqa: SIM115  # the old one has read ahead
     os.environ.clear()
     os.environ.update(env)
+    time.tzset()
     sys.argv = ["drc", *words]
     status = 0
     try:
