@@ -53,6 +53,7 @@ VALUES = {
     "host_id": "NULL",
     "near_id": "NULL",
     "shm_mib": "NULL",
+    "digest": "NULL",
     "image": "'drc/vessel'",
     "env": "'{}'",
     "lifetime": "'7 days'",

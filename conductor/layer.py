@@ -115,7 +115,11 @@ def context(folder: Path, *more: tuple[str, Path]) -> bytes:
 
     Owners and times are left out, as the docker program does: else nothing was ever cached.
     """
-    inside = [(str(path.relative_to(folder)), path) for path in sorted(folder.rglob("*"))]
+    inside = [
+        (str(path.relative_to(folder)), path)
+        for path in sorted(folder.rglob("*"))
+        if "__pycache__" not in path.parts  # which an installation makes, and a checkout has not
+    ]
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, path in (*inside, *more):

@@ -13,6 +13,8 @@ log = logging.getLogger("drc.api")
 
 
 def problem(status: int, code: str, message: str, hint: str = "") -> JSONResponse:
+    # a message may quote what was sent, and JSON can spell halves of letters, which UTF-8 cannot
+    message = message.encode(errors="replace").decode()
     body = {"type": "about:blank", "status": status, "title": message, "code": code}
     headers = {"Retry-After": "1"} if status == 503 else {}
     if status == 401:

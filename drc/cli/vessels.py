@@ -274,6 +274,8 @@ def events(
         if json:
             print(encoder.dumps(event), flush=True)
             continue
+        if event["kind"] == "building" and not event.get("line", "").startswith("Step "):
+            continue  # what a build says between its steps is for who waits for it
         more = {
             k: v
             for k, v in event.items()

@@ -9,9 +9,9 @@ from drc.up.postgres import ROLES, Postgres
 from tests.fleets import add_host, add_owner, run_sql
 
 TABLES = [
-    "berth", "event", "gpu", "gpu_count", "gpu_kind", "held", "home", "host", "image_on_host",
-    "installation", "mended", "migration", "outbox", "owner", "queue", "ssh_key", "vessel",
-    "vessel_log",
+    "berth", "event", "gpu", "gpu_count", "gpu_kind", "held", "home", "host", "image_build",
+    "image_on_host", "installation", "mended", "migration", "outbox", "owner", "queue", "ssh_key",
+    "vessel", "vessel_log",
 ]  # fmt: skip
 WRITES = {
     "INSERT": "INSERT INTO {} DEFAULT VALUES",

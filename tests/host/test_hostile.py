@@ -56,11 +56,11 @@ def plain(machine: Machine, image: str, *command: str, **settings: object) -> Ge
         client.remove_container(id, force=True, v=True)
 
 
-def said_by(machine: Machine, image: str, *command: str, **settings: object) -> str:
+def said_by(machine: Machine, image: str, *command: str, user: str = "", **settings: object) -> str:
     """What a plain container of an image says when it runs a program of the image."""
     client = machine.client
     config = {"NetworkMode": "none", **settings}
-    body = {"Image": image, "Entrypoint": command, "HostConfig": config}
+    body = {"Image": image, "Entrypoint": command, "User": user, "HostConfig": config}
     id = client.create_container_from_config(body)["Id"]
     try:
         client.start(id)
@@ -373,8 +373,8 @@ def test_nodes_for_devices_that_it_brings_along_open_none(
     wild: Vessel, machine: Machine, image: str
 ) -> None:
     look = ["python3", "-c", "import os; os.open('/srv/log', os.O_RDONLY); print('opened')"]
-    allowed = ["c 1:11 r"]
-    assert said_by(machine, image, *look, CapAdd=["SYSLOG"], DeviceCgroupRules=allowed) == "opened\n"
+    allowed = {"CapAdd": ["SYSLOG"], "DeviceCgroupRules": ["c 1:11 r"]}
+    assert said_by(machine, image, *look, user="root", **allowed) == "opened\n"
     assert "Operation not permitted" in wild.exec(*look)[1]
 
 

@@ -297,6 +297,7 @@ def test_a_context_is_the_same_each_time(tmp_path: Path):
     (tmp_path / "a").write_text("1")
     one = layer.context(tmp_path)
     (tmp_path / "a").touch()
+    (tmp_path / "__pycache__").mkdir()
     assert layer.context(tmp_path) == one
     (tmp_path / "a").write_text("2")
     assert layer.context(tmp_path) != one

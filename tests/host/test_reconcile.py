@@ -203,4 +203,3 @@ def test_cards_that_come_and_go_are_noticed_without_anybody_asking(
         machine.set_cards()
     until("all are well", lambda: world.host()["gpus_ill"] == 0)
     until("its work is done", lambda: not world.sql("SELECT id FROM outbox"))
-

@@ -163,6 +163,8 @@ def test_create_shows_how_the_layer_is_built(
         for step in (1, 2):
             data = {"line": f"Step {step}/2 : RUN", "step": step, "steps": 2}
             standin.tell.step(work, "building", data=data)
+        data = {"line": "Get:1 http://deb.debian.org bookworm InRelease", "step": 2, "steps": 2}
+        standin.tell.step(work, "building", data=data)
         running.wait_for("building a vessel image on gpu1")
         where = {"ssh_address": "127.0.0.1", "ssh_port": 22001}
         digest, layer = "sha256:0123456789ab", {"layer": "drc/layer:0-1"}
@@ -172,6 +174,8 @@ def test_create_shows_how_the_layer_is_built(
     assert said.status == 0, said.err
     assert said.err.count("building a vessel image") == 1  # it is no terminal
     assert "✓ image" in said.err
+    told = drc("events", "bert").out
+    assert ("Step 2/2" in told, "InRelease" in told) == (True, False)
     shown = {image["image"]: image for image in api.raw("GET", "/v1/images").json()}
     assert shown["debian:12"]["vessel_image"] is False
     assert shown["drc/layer:0-1"]["base"] == "debian:12"
