@@ -138,10 +138,11 @@ class Host:
     def run(self, command: str, timeout: float = 10.0) -> tuple[int, str]:
         """A shell command on the host: exit status and standard output, at most 1 MiB.
 
-        -1 is the status of one that does not end within `timeout` seconds.
+        -1 is the status of one that does not end within `timeout` seconds. Raises HostUnreachable.
         """
         try:
-            channel = self.connection().open_session(timeout=CONNECT_TIMEOUT)
+            connection = self.connection()
+            channel = connection.open_session(timeout=CONNECT_TIMEOUT)
             channel.settimeout(timeout)
             channel.exec_command(command)
             said, status = b"", -1
@@ -150,6 +151,8 @@ class Host:
                     said += chunk
                 status = channel.recv_exit_status() if channel.status_event.wait(timeout) else -1
             channel.close()
+            if status == -1 and not connection.is_active():
+                raise EOFError("the connection broke")
         except (paramiko.SSHException, OSError, EOFError) as failed:
             raise HostUnreachable(f"{self.name}: {shlex.split(command)[0]}: {failed}") from failed
         return status, said.decode(errors="replace")

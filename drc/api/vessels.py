@@ -22,8 +22,8 @@ from drc.api.shapes import (
     plan_view,
     vessel_view,
 )
-from drc.api.wishes import wish_of
-from drc.auth import openssh_public
+from drc.api.wishes import hash_of, wish_of
+from drc.auth import Caller, openssh_public
 from drc.db import Row
 from drc.errors import (
     BadInput,
@@ -32,6 +32,7 @@ from drc.errors import (
     NameTaken,
     NoSuchVessel,
     NothingFits,
+    Refused,
     RequestChanged,
     WrongState,
 )
@@ -139,8 +140,25 @@ def create(
     key: Key = None,
 ) -> Vessel:
     """Reserve the best-fitting GPUs, or wait in the queue. `state` says which."""
-    request, digest = alike(here, request, owner)
-    wish = wish_of(request, owner["id"], key, here, caller, digest=digest)
+    try:
+        id = make(here, request, owner, key, caller)
+    except Refused:
+        # whatever is in the way now: a request that is sent again is answered with what it made
+        before = fleet.find_request(here.db, owner["id"], key) if key else None
+        if before is None:
+            raise
+        if before["request_hash"] != hash_of(request):
+            raise RequestChanged from None
+        response.status_code = 200
+        id = str(before["id"])
+    return view(read(here, id), here)
+
+
+def make(here: Context, sent: VesselRequest, owner: Row, key: str | None, caller: Caller) -> str:
+    """The id of a new vessel. Raises Refused, where the key was used before too."""
+    request, digest = alike(here, sent, owner)
+    hashed = hash_of(sent)  # what it is to be like may have changed when it is sent again
+    wish = wish_of(request, owner["id"], key, here, caller, digest=digest, request_hash=hashed)
     try:
         if request.share is not None:
             share(here, wish, owner, request.share)
@@ -148,17 +166,11 @@ def create(
             here.capacity.check(wish)
             place(here, wish)
     except (NameTaken, RequestChanged):
-        before = fleet.find_request(here.db, owner["id"], key) if key else None
-        if before is None:
-            raise NameTaken(
-                f"You have a living vessel called {wish.name}.",
-                hint=f"drc ssh {wish.name}  enters it,  drc stop {wish.name}  ends it.",
-            ) from None
-        if before["request_hash"] != wish.request_hash:
-            raise RequestChanged from None
-        response.status_code = 200
-        return view(read(here, str(before["id"])), here)
-    return view(read(here, wish.id), here)
+        raise NameTaken(
+            f"You have a living vessel called {wish.name}.",
+            hint=f"drc ssh {wish.name}  enters it,  drc stop {wish.name}  ends it.",
+        ) from None
+    return wish.id
 
 
 @routes.post("/vessels/plan", "vessels:create")

@@ -41,6 +41,11 @@ def host_id_of(here: Context, name: str) -> int:
     return id
 
 
+def hash_of(request: VesselRequest) -> bytes:
+    """What tells a request that was sent again from another one."""
+    return hashlib.sha256(json.dumps(request.model_dump(), sort_keys=True).encode()).digest()
+
+
 def wish_of(
     request: VesselRequest,
     owner_id: int,
@@ -49,6 +54,7 @@ def wish_of(
     caller: Caller,
     *,
     digest: str | None = None,
+    request_hash: bytes = b"",
 ) -> Wish:
     """The request in the statement's units. `digest`: its image is to be that very one.
 
@@ -80,7 +86,6 @@ def wish_of(
         return None if gpus else default
 
     id = str(uuid.uuid4())
-    body = json.dumps(request.model_dump(), sort_keys=True).encode()
     return Wish(
         id=id,
         owner_id=owner_id,
@@ -99,5 +104,5 @@ def wish_of(
         lifetime=lifetime,
         token_hash=token_hash(here.secrets.bespoke_token(id, 1)),
         idempotency_key=key,
-        request_hash=hashlib.sha256(body).digest(),
+        request_hash=request_hash,
     )

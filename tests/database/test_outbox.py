@@ -234,6 +234,8 @@ def test_only_who_holds_the_claim_reads_what_belongs_to_it(db: Database, owner: 
     assert fleet.read_claim(db, id, 1, "two") is None
     assert fleet.read_claim(db, id, 2, "one") is None
     expire(db)
+    assert fleet.read_claim(db, id, 1, "one") == known
+    assert claim(db, "two")
     assert fleet.read_claim(db, id, 1, "one") is None
 
 

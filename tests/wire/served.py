@@ -26,12 +26,11 @@ HOUR = timedelta(hours=1)
 
 
 @dataclass
-class Api:
+class Remote:
+    """An API as those know it who call it, and who have its keys."""
+
     url: str
     keys: Path
-    context: Context
-    requests: list[str] = field(default_factory=list[str])
-    """Every request that arrived, as `GET /v1/vessels`."""
 
     def token(self, subject: str = "ada", role: str = "researcher", life: timedelta = HOUR) -> str:
         kid = "api" if role in ("researcher", "operator") else role
@@ -73,6 +72,15 @@ class Api:
     def show(self, name: str, *, subject: str = "ada") -> dict[str, Any]:
         with self.client(subject) as client:
             return client.call("GET", f"/v1/vessels/{name}")
+
+
+@dataclass
+class Api(Remote):
+    """An API in this process."""
+
+    context: Context
+    requests: list[str] = field(default_factory=list[str])
+    """Every request that arrived, as `GET /v1/vessels`."""
 
 
 @dataclass

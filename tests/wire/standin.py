@@ -21,7 +21,7 @@ from drc.db import Database
 from drc.errors import StaleAttempt
 from drc.sshkey import parse_public_key
 from drc.up.postgres import Postgres
-from tests.wire.served import Api
+from tests.wire.served import Remote
 
 LEASE = timedelta(seconds=30)
 STEPS = ("starting", "image_ready", "ssh_ready", "jupyter_ready", "running")
@@ -50,7 +50,9 @@ MACHINE: dict[str, Any] = {
 
 
 class StandIn:
-    def __init__(self, postgres: Postgres, database: str, api: Api, name: str = "standin") -> None:
+    def __init__(
+        self, postgres: Postgres, database: str, api: Remote, name: str = "standin"
+    ) -> None:
         self.db = Database(postgres.url("drc_conductor", database), size=4)
         signer = Signer.load(api.keys / "conductor.pem")
         self.name = f"conductor:{name}"

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from drc import fleet
 from drc.db import Database
 from drc.errors import family
-from tests.fleets import check_conservation
+from tests.fleets import add_host, check_conservation
 from tests.wire.served import Api
 
 KEY = {"Idempotency-Key": "a-key-of-this-test"}
@@ -56,6 +57,34 @@ def test_a_repeated_request_finds_its_vessel_after_it_has_ended(api: Api, host: 
     api.raw("POST", "/v1/vessels/otter/stop")
     again = api.raw("POST", "/v1/vessels", {"name": "otter"}, headers=second)
     assert (again.status_code, again.json()["state"]) == (200, "buried")
+
+
+def test_a_repeated_request_finds_its_vessel_though_it_would_be_refused_now(
+    api: Api, host: int, db: Database
+) -> None:
+    """The vessel whose GPUs it shares is ending, the host that it named is gone."""
+    add_host(db, "gpu2", {"a100": 1})
+    api.create("bert", gpus=2)
+    sent = {
+        "beside": {"name": "eval", "share": "bert"},
+        "pinned": {"name": "otter", "host": "gpu2"},
+        "like": {"name": "lark", "like": "bert"},
+    }
+    made = {
+        key: api.raw("POST", "/v1/vessels", body, headers={"Idempotency-Key": key}).json()["id"]
+        for key, body in sent.items()
+    }
+    api.raw("POST", "/v1/vessels/bert/stop")
+    api.raw("DELETE", "/v1/hosts/gpu2?lost=true", token=api.token("op", "operator"))
+    fleet.bury_vessel(db, made["beside"], 1)
+    fleet.bury_vessel(db, api.show("bert")["id"], 1)
+    api.create("bert", gpus=0)  # another one to be like
+    for key, body in sent.items():
+        headers = {"Idempotency-Key": key}
+        again = api.raw("POST", "/v1/vessels", body, headers=headers)
+        assert (again.status_code, again.json()["id"]) == (200, made[key])
+        other = api.raw("POST", "/v1/vessels", {**body, "lifetime": "1d"}, headers=headers)
+        assert (other.status_code, other.json()["code"]) == (422, "request-changed")
 
 
 def test_ten_requests_with_one_key_at_once_make_one_vessel(

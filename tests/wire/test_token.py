@@ -103,12 +103,25 @@ def test_secrets_are_for_the_conductor_that_holds_the_claim(
         known = standin.tell.secrets(work)
         assert known["host_key_public"] == api.show("bert")["ssh"]["host_key"]
         run_sql(db, "UPDATE outbox SET lease_until = now() - interval '1 second'")
-        with pytest.raises(StaleAttempt):
-            standin.tell.secrets(work)
+        standin.tell.secrets(work)  # nobody else has taken it yet
         again = other.take("start")
         assert other.tell.secrets(again)["token"] == known["token"]  # for it is the same attempt
+        with pytest.raises(StaleAttempt):
+            standin.tell.secrets(work)
     finally:
         other.close()
+
+
+def test_a_conductor_that_was_only_slow_brings_its_vessel_up(
+    api: Api, standin: StandIn, db: Database
+) -> None:
+    """Its lease ran out, and nobody else was there to take the work."""
+    api.create("bert")
+    work = standin.take("start")
+    run_sql(db, "UPDATE outbox SET lease_until = now() - interval '1 second'")
+    standin.do(work)
+    assert api.show("bert")["state"] == "running"
+    assert run_sql(db, "SELECT verb FROM outbox") == []
 
 
 def test_a_step_of_another_time_is_refused(api: Api, standin: StandIn) -> None:
