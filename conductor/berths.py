@@ -17,7 +17,7 @@ from conductor import wanted
 from conductor.host import Host, translated
 from conductor.wanted import Names
 from drc import fleet
-from drc.db import Database
+from drc.db import Database, Row
 from drc.errors import EngineFailed, HostUnreachable
 
 READY_TIMEOUT = 10.0  # seconds for the rules to be in place; it takes about 50 ms
@@ -58,7 +58,6 @@ class PortTaken(Exception):
 
 def start(host: Host, names: Names, image: str, number: int) -> None:
     """Make and start the network container, and wait until its rules are in place."""
-    engine = host.docker()
     addresses, resolv_conf = host.network_facts()
     body = wanted.berth_container(
         names,
@@ -70,13 +69,8 @@ def start(host: Host, names: Names, image: str, number: int) -> None:
         addresses=addresses,
         resolv_conf=resolv_conf,
     )
-    name = names.berth(number)
     try:
-        with translated(host.name):
-            _remove(host, name)
-            engine.create_container_from_config(body, name)
-            engine.start(name)
-            _wait_until_ready(host, name)
+        _run(host, body, names.berth(number))
     except EngineFailed as failed:
         if (
             "port is already allocated" in failed.message
@@ -90,13 +84,8 @@ def start(host: Host, names: Names, image: str, number: int) -> None:
 
 def ensure(host: Host, names: Names, image: str, number: int) -> None:
     """The berth's container runs: started again when the host was rebooted, or made anew."""
-    name = names.berth(number)
-    with translated(host.name):
-        try:
-            if host.docker().inspect_container(name)["State"]["Running"]:
-                return
-        except docker.errors.NotFound:
-            pass
+    if host.runs(names.berth(number)):
+        return
     _ensure_network(host, names)
     start(host, names, image, number)
 
@@ -108,6 +97,15 @@ def restart(host: Host, names: Names, number: int) -> None:
     """
     name = names.berth(number)
     with translated(host.name):
+        host.docker().start(name)
+        _wait_until_ready(host, name)
+
+
+def _run(host: Host, body: dict[str, Any], name: str) -> None:
+    """Make a network container, in the place of one of that name, and wait for its rules."""
+    host.remove(name)
+    with translated(host.name):
+        host.docker().create_container_from_config(body, name)
         host.docker().start(name)
         _wait_until_ready(host, name)
 
@@ -141,26 +139,16 @@ def without_port(host: Host, names: Names, image: str, name: str) -> Generator[N
         names, image, host=host.name, addresses=addresses, resolv_conf=resolv_conf
     )
     try:
-        with translated(host.name):
-            _remove(host, name)
-            host.docker().create_container_from_config(body, name)
-            host.docker().start(name)
-            _wait_until_ready(host, name)
+        _run(host, body, name)
         yield
     finally:
-        with contextlib.suppress(EngineFailed, HostUnreachable), translated(host.name):
-            _remove(host, name)
+        with contextlib.suppress(EngineFailed, HostUnreachable):
+            host.remove(name)
 
 
 def remove(host: Host, db: Database, names: Names, number: int) -> None:
-    with translated(host.name):
-        _remove(host, names.berth(number))
+    host.remove(names.berth(number))
     fleet.remove_berth(db, host.door.id, number)
-
-
-def _remove(host: Host, name: str) -> None:
-    with contextlib.suppress(docker.errors.NotFound):
-        host.docker().remove_container(name, force=True, v=True)
 
 
 def _ensure_network(host: Host, names: Names) -> None:
@@ -205,24 +193,22 @@ def refill(host: Host, db: Database, names: Names, image: str, waiting: int) -> 
     """Make berths until `waiting` of them wait. Returns how many were made."""
     made = 0
     while True:
-        rows = [row for row in fleet.list_berths(db, host.door.id) if row["vessel_id"] is None]
-        if sum(row["ready"] for row in rows) >= waiting:
+        if sum(row["ready"] for row in list_waiting(host, db)) >= waiting:
             return made
         make(host, db, names, image, None)
         made += 1
 
 
-def tidy(host: Host, db: Database, names: Names) -> int:
+def list_waiting(host: Host, db: Database) -> list[Row]:
+    return [row for row in fleet.list_berths(db, host.door.id) if row["vessel_id"] is None]
+
+
+def tidy(host: Host, db: Database, names: Names, waiting: list[Row], running: set[str]) -> int:
     """Take away waiting berths whose container is gone, and those whose making was cut off.
 
-    The books are read first: one that was ready then, and does not run now, has ended.
+    `waiting` was read before `running` was listed: one that was ready then, and does not run, has
+    ended.
     """
-    waiting = [row for row in fleet.list_berths(db, host.door.id) if row["vessel_id"] is None]
-    with translated(host.name):
-        there = host.docker().containers(
-            filters={"label": [f"{wanted.INSTALLATION}={names.installation}", wanted.BERTH]}
-        )
-    running = {container["Names"][0].lstrip("/") for container in there}
     removed = 0
     for row in waiting:
         if row["ready"] and names.berth(row["number"]) in running:

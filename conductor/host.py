@@ -135,6 +135,23 @@ class Host:
                     self.client = _engine(transport, self.door.docker_socket)
             return self.client
 
+    def state_of(self, container: str) -> dict[str, Any] | None:
+        """A container's state as the engine tells it; None where there is no such container."""
+        with translated(self.name):
+            try:
+                return self.docker().inspect_container(container)["State"]
+            except docker.errors.NotFound:
+                return None
+
+    def runs(self, container: str) -> bool:
+        state = self.state_of(container)
+        return bool(state and state["Running"])
+
+    def remove(self, container: str) -> None:
+        """Take a container away, with the volumes that have no name, whatever it does."""
+        with translated(self.name), contextlib.suppress(docker.errors.NotFound):
+            self.docker().remove_container(container, force=True, v=True)
+
     def run(self, command: str, timeout: float = 10.0) -> tuple[int, str]:
         """A shell command on the host: exit status and standard output, at most 1 MiB.
 

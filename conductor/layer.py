@@ -2,8 +2,8 @@
 
 It is kept there under a name that says what it was made of, so that the next vessel of the same
 image finds it, and a recipe that changed makes another one. The build runs in the network of a
-berth and within the limits of who asked for it: whatever the image brings with it runs then, and
-may reach and use no more than a vessel.
+berth and within the limits of who asked for it, for whatever the image brings with it runs then;
+but with Docker's own capabilities, NET_RAW among them, which the classic builder cannot drop.
 """
 
 import hashlib
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from conductor import images, wanted
+from conductor.api import clean
 from conductor.host import Host, translated
 from conductor.wanted import Names
 from conductor.work import Work
@@ -282,4 +283,4 @@ def printable(text: str) -> str:
     """
     line = text.rstrip("\r").rpartition("\r")[2]
     line = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line)
-    return " ".join("".join(c if c.isprintable() else " " for c in line).split())[:300]
+    return clean(line)[:300]

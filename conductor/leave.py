@@ -31,8 +31,7 @@ def leave(host: Host, db: Database, names: Names) -> None:
             berths.remove(host, db, names, row["number"])
         with translated(host.name):
             for container in engine.containers(all=True, filters={"label": [mine, wanted.BERTH]}):
-                with contextlib.suppress(docker.errors.NotFound):
-                    engine.remove_container(container["Id"], force=True, v=True)
+                host.remove(container["Id"])
             for network in engine.networks(names=[names.network]):
                 if network["Name"] == names.network:
                     engine.remove_network(network["Id"])

@@ -36,7 +36,7 @@ def wait_for_banner(host: Host, work: Work, container: str, port: int) -> None:
         work.go_on()
         if time.monotonic() > look_at:
             look_at += LOOK
-            if not runs(host, container):
+            if not host.runs(container):
                 raise StartFailed(
                     "It ended before its sshd answered. "
                     f"Its own log ends: {last_words(host, container)}"
@@ -60,14 +60,6 @@ def wait_for_banner(host: Host, work: Work, container: str, port: int) -> None:
         f"Its sshd did not answer at {host.door.address}:{port} within {BANNER_TIMEOUT:.0f} s"
         f"{refused}. Its own log ends: {last_words(host, container)}"
     )
-
-
-def runs(host: Host, container: str) -> bool:
-    with translated(host.name):
-        try:
-            return host.docker().inspect_container(container)["State"]["Running"]
-        except docker.errors.NotFound:
-            return False
 
 
 def last_words(host: Host, container: str) -> str:

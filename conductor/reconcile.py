@@ -92,8 +92,7 @@ def clear(conductor: "Conductor", host: Host, there: list[There]) -> Counter[str
 
 def _remove(host: Host, container: There) -> None:
     log.warning("%s: %s has no vessel any more; it is removed", host.name, container.name)
-    with translated(host.name), contextlib.suppress(docker.errors.NotFound):
-        host.docker().remove_container(container.id, force=True, v=True)
+    host.remove(container.id)
 
 
 def compare(conductor: "Conductor", host: Host, there: list[There]) -> Counter[str]:
@@ -117,7 +116,7 @@ def compare(conductor: "Conductor", host: Host, there: list[There]) -> Counter[s
                     conductor.api.found(work)
                     mended["found"] += 1
                 continue
-            vessel, network = inspect(host, name), inspect(host, berth) if berth else None
+            vessel, network = host.state_of(name), host.state_of(berth) if berth else None
             if vessel and vessel["Running"]:
                 pass  # it began after we had asked
             elif vessel and network and was_restarted(vessel, network):
@@ -135,15 +134,6 @@ def _looking(host: Host, row: Row) -> Work:
         id=0, verb="look", host_id=host.door.id, generation=0, tries=0,
         vessel_id=str(row["id"]), attempt=row["attempt"],
     )  # fmt: skip
-
-
-def inspect(host: Host, container: str) -> dict[str, Any] | None:
-    """A container's state as Docker tells it; None where there is no such container."""
-    with translated(host.name):
-        try:
-            return host.docker().inspect_container(container)["State"]
-        except docker.errors.NotFound:
-            return None
 
 
 def was_restarted(vessel: dict[str, Any], network: dict[str, Any]) -> bool:

@@ -85,7 +85,7 @@ def start(
         where = {"ssh_address": host.door.address, "ssh_port": port}
         data = {} if made is image else {"layer": layer.name_of(image["Id"])}
         tell(api.step, work, "image_ready", data=data, image_digest=digest, **where)
-        if not ready.runs(host, container):  # else the step before was cut off after it
+        if not host.runs(container):  # else the step before was cut off after it
             work.begin("container")
             make_container(host, work, names, digest, berth=names.berth(number))
             work.begin("identity")
@@ -118,7 +118,7 @@ def unless_restarted(host: Host, berth: str) -> Generator[None]:
     try:
         yield
     except (StartFailed, paramiko.ChannelException) as failed:
-        if ready.runs(host, berth):
+        if host.runs(berth):
             raise
         raise EngineFailed(f"{host.name} was restarted meanwhile.") from failed
 

@@ -29,12 +29,14 @@ def look(conductor: "Conductor", host: Host) -> None:
     if not host.watching.acquire(blocking=False):
         return
     try:
+        waiting = berths.list_waiting(host, conductor.db)
         there = reconcile.list_containers(conductor, host)
+        running = {container.name for container in there if container.running}
         whole = host.connections != host.rounded[0] or time.monotonic() > host.rounded[1] + ROUND
         mended = reconcile.clear(conductor, host, there)
         host.silent_since = None
         mended += reconcile.compare(conductor, host, there)
-        mended["berth"] += berths.tidy(host, conductor.db, conductor.names)
+        mended["berth"] += berths.tidy(host, conductor.db, conductor.names, waiting, running)
         if whole:
             mended += reconcile.sweep(conductor, host, there)
         report_round(conductor, host, dict(+mended), whole, there)

@@ -37,7 +37,7 @@ class Work:
     login: str = ""
     uid: int = 0
     step: str = ""
-    """Where its start is: one of conductor.start.STEPS."""
+    """Where it is: one of STEPS of conductor.start, or of conductor.stop."""
     lost: threading.Event = field(default_factory=threading.Event)
     """Set when the claim ran out or the work became another: stop between two steps."""
 

@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from drc.auth import openssh_private, openssh_public
+from tests.wire import page
 from tests.wire.served import Api
 from tests.wire.terminal import Terminal
 from tests.wire.warm import Said, Warm
@@ -139,25 +140,8 @@ def test_something_else_at_the_address_is_a_sentence(
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> object:
     """Another web server."""
-    import http.server
-    import threading
-
-    class Page(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"<html>It works!</html>")
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.HTTPServer(("127.0.0.1", 0), Page)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with page.answering(b"<html>It works!</html>") as url:
+        yield url
 
 
 def test_who_is_not_signed_in_is_told_how(drc: Terminal, api: Api) -> None:

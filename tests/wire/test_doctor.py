@@ -1,11 +1,9 @@
 """`drc doctor` at real machines: what is not well is named, with what to type."""
 
-import http.server
 import json
 import re
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ import pytest
 
 from drc.db import Database
 from tests.fleets import run_sql
+from tests.wire import page
 from tests.wire.served import Api
 from tests.wire.standin import MACHINE, StandIn
 from tests.wire.terminal import Terminal
@@ -162,24 +161,10 @@ def test_an_address_that_is_none_is_named(ada: Terminal, url: str) -> None:
 def answering(version: str, clock: timedelta, body: bytes | None = None) -> Iterator[str]:
     """An API of another version, with a clock of its own."""
 
-    class Page(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            said = json.dumps({"status": "ok", "version": version}).encode()
-            self.send_response_only(200 if self.path == "/health" else 404)
-            self.send_header("Date", format_datetime(datetime.now(UTC) + clock, usegmt=True))
-            self.end_headers()
-            self.wfile.write(said if body is None else body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.HTTPServer(("127.0.0.1", 0), Page)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    said = json.dumps({"status": "ok", "version": version}).encode()
+    headers = {"Date": format_datetime(datetime.now(UTC) + clock, usegmt=True)}
+    with page.answering(said if body is None else body, at="/health", headers=headers) as url:
+        yield url
 
 
 def test_another_version_and_another_time_are_named(ada: Terminal) -> None:
