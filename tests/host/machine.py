@@ -103,8 +103,9 @@ UsePAM no
 AllowStreamLocalForwarding yes
 PermitRootLogin prohibit-password
 LogLevel VERBOSE
-SetEnv PATH={path}
+SetEnv PATH={path} HOME={folder}
 """
+"""The home is empty: what root's own .bashrc starts here may hang once a test killed it halfway."""
 
 
 T = TypeVar("T")
