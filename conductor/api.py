@@ -5,20 +5,13 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+from conductor.said import clean
 from conductor.work import Work
 from drc.auth import Signer
 from drc.client import Client
 
 LIFE = timedelta(minutes=5)
 LONGEST_LOG = 900_000  # letters; a few lines may have as many, and the API takes no more
-
-
-def clean(reason: str) -> str:
-    """What an engine or a vessel said may hold anything, what commands a terminal included; a
-    reason is a line of at most 2,000 characters.
-    """
-    printable = "".join(letter if letter.isprintable() else " " for letter in reason)
-    return " ".join(printable.split())[:2000]
 
 
 class Api:

@@ -10,6 +10,7 @@ import io
 import re
 from typing import Any
 
+from conductor.said import clean
 from drc.machine import MIB, model_key
 
 FIELDS = "index,uuid,name,memory.total"
@@ -132,7 +133,7 @@ def processes(said: str) -> list[dict[str, Any]]:
             {
                 "gpu": row[0].strip(),
                 "pid": int(row[1]),
-                "program": row[2].strip()[:200],
+                "program": clean(row[2])[:200],  # a process names itself
                 "memory_mib": int(memory) if memory.isdecimal() else None,
             }
         )

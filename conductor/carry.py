@@ -7,11 +7,7 @@ which older engines will keep. So the files go through a container of our own im
 volume and nothing else, and never runs.
 """
 
-from typing import Any
-
-import docker.errors
-
-from conductor import wanted
+from conductor import container, wanted
 from conductor.host import Host, translated
 from conductor.wanted import File, Names
 from conductor.work import Work
@@ -21,18 +17,6 @@ def put(host: Host, names: Names, work: Work, files: list[File], *, image: str) 
     """`image`: the network container's. Raises EngineFailed, NotFound."""
     with translated(host.name):
         carrier = names.carrier(work.vessel_id, work.attempt)
-        create(host, wanted.carrier_container(names, work, image), carrier)
+        container.create(host, wanted.carrier_container(names, work, image), carrier)
         host.docker().put_archive(carrier, wanted.RUN, wanted.archive(files))
         host.docker().remove_container(carrier, force=True)
-
-
-def create(host: Host, body: dict[str, Any], name: str) -> None:
-    """Make a container, in the place of one that was made before a crash. Raises APIError."""
-    engine = host.docker()
-    try:
-        engine.create_container_from_config(body, name)
-    except docker.errors.APIError as failed:
-        if failed.status_code != 409:
-            raise
-        engine.remove_container(name, force=True)
-        engine.create_container_from_config(body, name)

@@ -1,11 +1,13 @@
-"""The layer that makes any image a vessel image: image/vessel built upon it, once per host.
+"""The layer that makes any image a vessel image: image/vessel installed upon it, once per host.
 
 It is kept there under a name that says what it was made of, so that the next vessel of the same
-image finds it, and a recipe that changed makes another one. The build runs in the network of a
-berth and within the limits of who asked for it, for whatever the image brings with it runs then;
-but with Docker's own capabilities, NET_RAW among them, which the classic builder cannot drop.
+image finds it, and a recipe that changed makes another one. Whatever the image brings with it runs
+meanwhile. So it is made in a container that may do what a vessel may, in the network of a berth
+and within the limits of who asked for it, and not by the engine's builder, which would give it
+NET_RAW, GPUs where NVIDIA's runtime is the default, and the image's ONBUILD its way.
 """
 
+import contextlib
 import hashlib
 import io
 import json
@@ -13,29 +15,32 @@ import logging
 import os
 import queue
 import re
+import shlex
 import tarfile
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from conductor import images, wanted
-from conductor.api import clean
+from conductor import container, images, wanted
 from conductor.host import Host, translated
+from conductor.said import last_of_line
 from conductor.wanted import Names
 from conductor.work import Work
 from drc.config import BUILD_ENVIRONMENT, package_folder
-from drc.errors import EngineFailed, StartFailed
+from drc.errors import EngineFailed, HostUnreachable, StartFailed
 
 MACHINE_CA = Path("/etc/ssl/certs/ca-certificates.crt")
 PAUSE = 0.5  # seconds between two words about a build, and two looks whether it is still wanted
 QUIET = 1800.0  # seconds in which a step may say nothing; a large package unpacks for minutes
 LEAST_MIB = 1024  # what pip needs to unpack JupyterLab, however small the vessel is to be
 LAST_LINES = 12
-STEP = re.compile(r"Step (\d+)/(\d+) : ")
+STEP = re.compile(r"Step (\d+)/(\d+): ")
+SETTINGS = ("ENV", "LABEL", "WORKDIR", "ENTRYPOINT")
 _busy = threading.Lock()
 _building: dict[tuple[int, str], threading.Lock] = {}
 
@@ -56,8 +61,12 @@ Tell = Callable[[Said], None]
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where a build runs: the container whose network it is in, and what it may use."""
+    """Where a layer is made: in a container of this name and these labels, which has the network of
+    another one, and what it may use.
+    """
 
+    container: str
+    labels: dict[str, str]
     network: str
     memory_mib: int
     millicpus: int
@@ -85,6 +94,7 @@ def ensure(
     name = name_of(image["Id"])
     found = images.find(host, name)
     if found:
+        host.remove(site.container)  # which a crash after its making left
         return found
     with _alone(host, name, work, tell):
         return images.find(host, name) or build(host, image["Id"], name, work, names, site, tell)
@@ -111,46 +121,81 @@ def _alone(host: Host, name: str, work: Work, tell: Tell) -> Generator[None]:
         lock.release()
 
 
-def context(folder: Path, *more: tuple[str, Path]) -> bytes:
-    """A tar of a recipe, the same one each time; `more`: files from elsewhere, by their names.
+def context(folder: Path, more: Mapping[str, bytes] = MappingProxyType({})) -> bytes:
+    """A tar of a recipe as it lies in the container, the same one each time; `more`: further files.
 
-    Owners and times are left out, as the docker program does: else nothing was ever cached.
+    Owners and times are left out, so that its digest says what is in it.
     """
-    inside = [
-        (str(path.relative_to(folder)), path)
+    content = {
+        str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if "__pycache__" not in path.parts  # which an installation makes, and a checkout has not
-    ]
+        if path.is_file() and "__pycache__" not in path.parts  # which only an installation has
+    }
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, path in (*inside, *more):
-            entry = tar.gettarinfo(path, name)
-            entry.uid = entry.gid = entry.mtime = 0
-            entry.uname = entry.gname = ""
-            if entry.isfile():
-                with path.open("rb") as content:
-                    tar.addfile(entry, content)
-            else:
-                tar.addfile(entry)
+        for name, what in {**content, **more}.items():
+            entry = tarfile.TarInfo(f"{wanted.INSTALL}/{name}".lstrip("/"))
+            entry.size, entry.mode = len(what), 0o644
+            tar.addfile(entry, io.BytesIO(what))
     return buffer.getvalue()
+
+
+def _from_here() -> dict[str, bytes]:
+    """What an installation is told beside its recipe: whom this machine trusts, and how pip and
+    apt reach the network. It lies in a file that goes with the recipe, so none of it stays.
+    """
+    told = {name: os.environ[name] for name in BUILD_ENVIRONMENT if name in os.environ}
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in told.items()]
+    more = {"environment": "".join(lines).encode()}
+    if MACHINE_CA.is_file():
+        more["ca/ca-certificates.crt"] = MACHINE_CA.read_bytes()
+    return more
+
+
+def settings() -> list[str]:
+    """The lines of the recipe's Dockerfile that say how the image is run, for a commit."""
+    lines = (recipe() / "Dockerfile").read_text().splitlines()
+    return [line for line in lines if line.split(" ")[0] in SETTINGS]
 
 
 def build(
     host: Host, base: str, name: str, work: Work, names: Names, site: Site, tell: Tell
 ) -> dict[str, Any]:
-    """Build the layer on the host, saying what happens. Raises StartFailed, StaleAttempt."""
+    """Make the layer on the host, saying what happens. Raises StartFailed, StaleAttempt."""
     log.info("building %s of %s on %s", name, work.image, host.name)
     begun = time.monotonic()
     words = Words(tell)
-    for line in _lines(host, _request(host, base, name, work, names, site), work):
-        words.add(line)
-    words.flush()
-    if words.failure:
-        last = " | ".join([*words.last, words.failure])[-1200:]
+    body = wanted.layer_container(
+        base,
+        site.labels,
+        network=site.network,
+        memory_mib=max(site.memory_mib, LEAST_MIB),
+        millicpus=site.millicpus,
+        host_cpus=host.cpus(),
+    )
+    try:
+        container.create(host, body, site.container)
+        with translated(host.name):
+            engine = host.docker()
+            engine.put_archive(site.container, "/", context(recipe(), _from_here()))
+        container.start(host, site.container)
+        for said in _said(host, site.container, work):
+            words.add(said)
+        words.end()
+        with translated(host.name):
+            status = engine.wait(site.container)["StatusCode"]
+            if status != 0:
+                raise StartFailed(f"{' | '.join(words.last)[-1200:]} (status {status})")
+            _commit(engine, site, base, name, work, names)
+    except StartFailed as failed:
         raise StartFailed(
             f"drc's layer cannot be built on {work.image}, so it cannot become a vessel: a base "
-            f"must be Debian or Ubuntu (docs/images.md). The build on {host.name} ended: {last}"
-        )
+            f"must be Debian or Ubuntu (docs/images.md). The build on {host.name} ended: "
+            f"{failed.message}"
+        ) from failed
+    finally:
+        with contextlib.suppress(EngineFailed, HostUnreachable):  # replaced, or stopped, later
+            host.remove(site.container)
     found = images.find(host, name)
     if found is None:
         raise EngineFailed(f"The build of {name} on {host.name} was cut off.")
@@ -158,58 +203,41 @@ def build(
     return found
 
 
-def _request(
-    host: Host, base: str, name: str, work: Work, names: Names, site: Site
-) -> tuple[dict[str, Any], bytes]:
-    """Parameters and body of POST /build, as in image/build, so that its steps are found again."""
-    more = [("ca/ca-certificates.crt", MACHINE_CA)] if MACHINE_CA.is_file() else []
-    memory = max(site.memory_mib, LEAST_MIB) * 2**20
-    environ = {name: os.environ[name] for name in BUILD_ENVIRONMENT if name in os.environ}
-    return {
-        "version": "1",  # the classic builder: it sees the images of the engine, and needs no other
-        "t": name,
-        "rm": True,
-        "forcerm": True,
-        "networkmode": f"container:{site.network}",
-        "memory": memory,
-        "memswap": memory,
-        "cpuperiod": 100_000,
-        "cpuquota": site.millicpus * 100,
-        "buildargs": json.dumps({"BASE": base, **environ}),
-        "labels": json.dumps(
-            {
-                wanted.BASE: work.image,
-                wanted.BASE_DIGEST: base,
-                wanted.INSTALLATION: names.installation,
-            }
-        ),
-    }, context(recipe(), *more)
+def _commit(engine: Any, site: Site, base: str, name: str, work: Work, names: Names) -> None:
+    """The container as an image. Its labels would be the image's, and of whatever runs that."""
+    labels = {
+        **dict.fromkeys(site.labels, ""),
+        wanted.BASE: work.image,
+        wanted.BASE_DIGEST: base,
+        wanted.BUILT_BY: names.installation,
+    }
+    repository, _, tag = name.partition(":")
+    engine.commit(
+        site.container,
+        repository,
+        tag,
+        changes=[*settings(), *(f"LABEL {key}={json.dumps(word)}" for key, word in labels.items())],
+    )
 
 
-def _lines(host: Host, request: tuple[dict[str, Any], bytes], work: Work) -> Iterator[str]:
-    """What the engine says of a build, as it comes; an empty one when it says nothing for a while.
+def _said(host: Host, name: str, work: Work) -> Iterator[bytes]:
+    """What a container says, as it comes and until it ends; nothing when it is quiet for a while.
 
-    The connection is closed when the work is not wanted any more, upon which the engine stops.
+    Raises StaleAttempt when the work is not wanted any more.
     """
-    params, body = request
-    heard: queue.SimpleQueue[str | Exception | None] = queue.SimpleQueue()
+    heard: queue.SimpleQueue[bytes | Exception | None] = queue.SimpleQueue()
     with translated(host.name):
         engine = host.docker()
-        answer = engine._post(
-            engine._url("/build"),
-            data=body,
-            params=params,
-            headers={"Content-Type": "application/tar"},
-            stream=True,
-            timeout=QUIET,
-        )
+        params = {"stdout": 1, "stderr": 1, "follow": 1}
+        url = engine._url("/containers/{0}/logs", name)
+        answer = engine._get(url, params=params, stream=True, timeout=QUIET)
         engine._raise_for_status(answer)
     channel = answer.raw._fp.fp.channel  # as the SDK finds it; closing the answer would wait
 
     def listen() -> None:
         try:
-            for line in answer.iter_lines():
-                heard.put(line.decode(errors="replace"))
+            for said in engine._multiplexed_response_stream_helper(answer):
+                heard.put(said)
         except Exception as failed:  # noqa: BLE001  whatever broke it, the work is told
             heard.put(failed)
         else:
@@ -222,7 +250,7 @@ def _lines(host: Host, request: tuple[dict[str, Any], bytes], work: Work) -> Ite
             try:
                 word = heard.get(timeout=PAUSE)
             except queue.Empty:
-                word = ""
+                word = b""
             work.go_on()
             if word is None:
                 return
@@ -242,24 +270,25 @@ class Words:
     tell: Tell
     step: int = 0
     steps: int = 0
-    failure: str = ""
     last: list[str] = field(default_factory=list[str])
     untold: list[str] = field(default_factory=list[str])
-    rest: str = ""
+    rest: bytes = b""
     told_at: float = 0.0
 
-    def add(self, answer: str) -> None:
-        """One line of the engine's answer, which is JSON; empty: nothing came."""
-        said: dict[str, Any] = json.loads(answer) if answer.strip() else {}
-        self.failure = said.get("error") or self.failure
-        *whole, self.rest = (self.rest + (said.get("stream") or "")).split("\n")
+    def add(self, said: bytes) -> None:
+        """Some of it, which may end within a line, or within a letter; empty: nothing came."""
+        *whole, self.rest = (self.rest + said).split(b"\n")
         for line in whole:
-            self._line(line)
+            self._line(line.decode(errors="replace"))
         if self.untold and time.monotonic() > self.told_at + PAUSE:
             self.flush()
 
+    def end(self) -> None:
+        self.add(b"\n")
+        self.flush()
+
     def _line(self, text: str) -> None:
-        line = printable(text)
+        line = last_of_line(text)
         if not line:
             return
         at = STEP.match(line)
@@ -275,12 +304,3 @@ class Words:
         if self.untold:
             self.tell(Said(self.untold, self.step, self.steps))
             self.untold, self.told_at = [], time.monotonic()
-
-
-def printable(text: str) -> str:
-    """What a program said may hold anything, what commands a terminal included; of a line that was
-    written over, the last.
-    """
-    line = text.rstrip("\r").rpartition("\r")[2]
-    line = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line)
-    return clean(line)[:300]

@@ -1,6 +1,6 @@
 """Making an image ready on a host before any vessel of it: brought there, and its layer built."""
 
-from conductor import berths, images, layer
+from conductor import berths, images, layer, wanted
 from conductor.api import Api
 from conductor.host import Host
 from conductor.images import Peers
@@ -21,7 +21,13 @@ def prepare(work: Work, host: Host, api: Api, names: Names, net_image: str, peer
         api.log_build(work, "".join(f"{line}\n" for line in said.lines))
 
     with berths.without_port(host, names, net_image, network):
-        site = layer.Site(network, MEMORY_MIB, MILLICPUS)
+        site = layer.Site(
+            container=f"{network}-layer",
+            labels={wanted.INSTALLATION: names.installation},
+            network=network,
+            memory_mib=MEMORY_MIB,
+            millicpus=MILLICPUS,
+        )
         made = layer.ensure(host, image, work, names, site, tell)
     name = None if made is image else layer.name_of(image["Id"])
     api.finish_build(work, digest=made["Id"], layer=name)

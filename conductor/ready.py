@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from paramiko.auth_handler import AuthHandler
 from paramiko.common import cMSG_USERAUTH_REQUEST
 
-from conductor.api import clean
 from conductor.host import Host, translated
+from conductor.said import clean
 from conductor.work import Work
 from drc.auth import openssh_public
 from drc.errors import StartFailed, Unreachable

@@ -74,10 +74,11 @@ def clear(conductor: "Conductor", host: Host, there: list[There]) -> Counter[str
     books = {str(row["id"]): row for row in fleet.read_vessels_on_host(conductor.db, host.door.id)}
     for container in there:
         id = container.labels.get(wanted.VESSEL)
-        if id is None:
+        if not id:
             continue
         if id in books:
-            if int(container.labels[wanted.ATTEMPT]) >= books[id]["attempt"]:
+            attempt = container.labels.get(wanted.ATTEMPT, "")
+            if not attempt.isdecimal() or int(attempt) >= books[id]["attempt"]:
                 continue
         else:
             known = fleet.read_vessels(conductor.db, id=id, ended=True)
@@ -186,8 +187,8 @@ def sweep(conductor: "Conductor", host: Host, there: list[There]) -> Counter[str
     booked = {row["number"] for row in fleet.list_berths(conductor.db, host.door.id)}
     joined = {container.network for container in there}
     for container in there:
-        number = container.labels.get(wanted.BERTH)
-        if number is not None and int(number) not in booked and container.id not in joined:
+        number = container.labels.get(wanted.BERTH, "")
+        if number.isdecimal() and int(number) not in booked and container.id not in joined:
             _remove(host, container)
             mended["berth"] += 1
     mended["volume"] += sweep_volumes(conductor, host)

@@ -14,7 +14,7 @@ from typing import Any
 import docker.errors
 import paramiko
 
-from conductor import berths, carry, images, layer, ready, wanted
+from conductor import berths, carry, container, images, layer, ready, wanted
 from conductor.api import Api
 from conductor.host import Host, translated
 from conductor.images import Peers
@@ -25,8 +25,6 @@ from drc.errors import EngineFailed, StartFailed
 
 # each is begun by Work.begin, so that a start that was cut off between any two can be tried
 STEPS = ("berth", "image", "container", "identity", "start", "ssh", "jupyter", "keys", "token")
-
-BAD_REQUEST = 400
 
 
 class Telling:
@@ -80,21 +78,21 @@ def start(
         say = partial(tell, api.step, work)
         made = vessel_image(host, image, work, names, names.berth(number), say)
         digest = made["Id"]
-        container = names.vessel(work.vessel_id, work.attempt)
+        vessel = names.vessel(work.vessel_id, work.attempt)
         port = berths.port_of(host, number)
         where = {"ssh_address": host.door.address, "ssh_port": port}
         data = {} if made is image else {"layer": layer.name_of(image["Id"])}
         tell(api.step, work, "image_ready", data=data, image_digest=digest, **where)
-        if not host.runs(container):  # else the step before was cut off after it
+        if not host.runs(vessel):  # else the step before was cut off after it
             work.begin("container")
             make_container(host, work, names, digest, berth=names.berth(number))
             work.begin("identity")
             put_identity(host, names, work, secrets.result(), berth=names.berth(number))
             work.begin("start")
-            start_container(host, work, container)
+            container.start(host, vessel)
         with unless_restarted(host, names.berth(number)):
             work.begin("ssh")
-            ready.wait_for_banner(host, work, container, port)
+            ready.wait_for_banner(host, work, vessel, port)
             tell(api.step, work, "ssh_ready")
             known = secrets.result()
             work.begin("jupyter")
@@ -137,7 +135,13 @@ def vessel_image(
         data = {"line": said.lines[-1], "step": said.step, "steps": said.steps}
         tell("building", data=data)
 
-    site = layer.Site(berth, work.memory_mib, work.millicpus)
+    site = layer.Site(
+        container=names.layer(work.vessel_id, work.attempt),
+        labels=names.labels(work),
+        network=berth,
+        memory_mib=work.memory_mib,
+        millicpus=work.millicpus,
+    )
     return layer.ensure(host, image, work, names, site, building)
 
 
@@ -147,7 +151,7 @@ def make_container(host: Host, work: Work, names: Names, digest: str, *, berth: 
         body = wanted.vessel_container(
             names, work, digest, berth=berth, home=home, host=host.name, host_cpus=host.cpus()
         )
-        carry.create(host, body, names.vessel(work.vessel_id, work.attempt))
+        container.create(host, body, names.vessel(work.vessel_id, work.attempt))
 
 
 def home_volume(host: Host, names: Names, work: Work) -> str:
@@ -173,22 +177,6 @@ def put_identity(
     with translated(host.name):
         image = host.docker().inspect_container(berth)["Image"]
     carry.put(host, names, work, wanted.identity_files(work, secrets), image=image)
-
-
-def start_container(host: Host, work: Work, container: str) -> None:
-    try:
-        with translated(host.name):
-            host.docker().start(container)
-    except EngineFailed as failed:
-        if "could not select device driver" in failed.message:
-            raise StartFailed(
-                f"{host.name} has no NVIDIA container toolkit, so it cannot give GPUs: "
-                f"{failed.message}"
-            ) from failed
-        cause = failed.__cause__
-        if isinstance(cause, docker.errors.APIError) and cause.status_code == BAD_REQUEST:
-            raise StartFailed(failed.message) from failed  # it has no program to start, say
-        raise
 
 
 def host_key_blob(secrets: dict[str, Any]) -> bytes:

@@ -16,6 +16,7 @@ VESSEL_IMAGE = "drc.vessel-image"
 LAYER = "drc/layer"
 BASE = "drc.base"
 BASE_DIGEST = "drc.base-digest"
+BUILT_BY = "drc.built-by"
 
 CAPABILITIES = [
     "CHOWN",
@@ -34,6 +35,8 @@ CAPABILITIES = [
 PIDS = 16_384  # a data loader forks a process per core; a fork bomb stops here
 LOG = {"type": "json-file", "config": {"max-size": "10m", "max-file": "2"}}
 SSH_PORT = 22
+INSTALL = "/drc"  # where the recipe of a layer lies while it is built
+INSTALL_STEPS = ("packages", "certificates", "jupyter", "kernel", "files")
 BOOT = ["/usr/bin/tini", "--", "/usr/lib/drc/boot"]
 RUN = "/run/drc"
 DEVICES = ("GDS", "GDRCOPY", "IMEX_CHANNELS", "MIG_CONFIG_DEVICES", "MIG_MONITOR_DEVICES", "MOFED",
@@ -63,6 +66,9 @@ class Names:
 
     def carrier(self, id: str, attempt: int) -> str:
         return f"{self.vessel(id, attempt)}-files"
+
+    def layer(self, id: str, attempt: int) -> str:
+        return f"{self.vessel(id, attempt)}-layer"
 
     def run_volume(self, id: str, attempt: int) -> str:
         return f"drc-run-{id}-{attempt}"
@@ -207,6 +213,42 @@ def carrier_container(names: Names, work: Work, image: str) -> dict[str, Any]:
         "Image": image,
         "Labels": names.labels(work),
         "HostConfig": {"NetworkMode": "none", "Mounts": [run_volume(names, work)]},
+    }
+
+
+def layer_container(
+    image: str,
+    labels: dict[str, str],
+    *,
+    network: str,
+    memory_mib: int,
+    millicpus: int,
+    host_cpus: int,
+) -> dict[str, Any]:
+    """The body of a create request for what makes the layer upon an image.
+
+    Programs of the image run in it, so it may do what a vessel may, and has no GPU.
+    """
+    memory = memory_mib * 2**20
+    return {
+        "Image": image,
+        "User": "0:0",
+        "Entrypoint": ["/bin/sh", "-ec"],
+        "Cmd": [f"sh {INSTALL}/install {' '.join(INSTALL_STEPS)}; rm -r {INSTALL}"],
+        "WorkingDir": "/",
+        "Env": ["NVIDIA_VISIBLE_DEVICES=void"],
+        "Healthcheck": {"Test": ["NONE"]},
+        "Labels": labels,
+        "HostConfig": {
+            "NetworkMode": f"container:{network}",
+            "CapDrop": ["ALL"],
+            "CapAdd": CAPABILITIES,
+            "NanoCpus": min(millicpus, host_cpus * 1000) * 10**6,
+            "Memory": memory,
+            "MemorySwap": memory,
+            "PidsLimit": PIDS,
+            "LogConfig": {"Type": LOG["type"], "Config": LOG["config"]},
+        },
     }
 
 

@@ -38,7 +38,9 @@ PermitTTY no
 PermitTunnel no
 MaxSessions 20
 StrictModes yes
+SetEnv HOME={folder}
 """
+"""The home is elsewhere, so that root's own .bashrc is not run at each command of the conductor."""
 
 
 def write_private(path: Path, content: bytes, owner: str) -> None:

@@ -301,9 +301,7 @@ def take_from_engine(client: Any, installation: str) -> None:
     for container in vessels_first:
         with contextlib.suppress(docker.errors.NotFound):
             client.remove_container(container["Id"], force=True, v=True)
-    layers: list[dict[str, Any]] = client.images(
-        filters={"label": [f"drc.installation={installation}", "drc.base"]}
-    )
+    layers: list[dict[str, Any]] = client.images(filters={"label": f"drc.built-by={installation}"})
     for image in layers:
         with contextlib.suppress(docker.errors.APIError):
             client.remove_image(image["Id"])  # stays while somebody else's container uses it

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from conductor import layer, prepare
+from conductor import layer, prepare, wanted
 from tests.fleets import check_conservation
 from tests.host.machine import Machine, until
+from tests.host.test_hostile import MASK, said_by
 from tests.host.world import Person, World
 
 BASE = "lab/base:1"
@@ -26,15 +27,19 @@ VOLUME /data
 WORKDIR /srv
 ENTRYPOINT ["/bin/false"]
 """
-RECIPE = """\
+SETTINGS = """\
 ARG BASE
-FROM ${{BASE}}
-USER root
-COPY note /etc/drc-layer
-RUN echo "this is {of}"; {run}
+FROM ${BASE}
 LABEL drc.vessel-image="1"
 WORKDIR /
 ENTRYPOINT ["/usr/bin/tini", "--", "/usr/lib/drc/boot"]
+"""
+INSTALL = """\
+set -e
+here=$(dirname "$0")
+for step; do echo "Step $((n += 1))/$#: $step"; done
+cp "$here/note" /etc/drc-layer
+echo "this is {of}"; {run}
 """
 
 
@@ -44,12 +49,12 @@ class Recipe:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         (folder / "note").write_text("made by drc\n")
-        (folder / "ca").mkdir()
+        (folder / "Dockerfile").write_text(SETTINGS)
         self.write("true")
 
     def write(self, run: str) -> None:
         of = secrets.token_hex(4)
-        (self.folder / "Dockerfile").write_text(RECIPE.format(of=of, run=run))
+        (self.folder / "install").write_text(INSTALL.format(of=of, run=run))
 
 
 @pytest.fixture
@@ -107,8 +112,8 @@ def test_the_first_vessel_of_an_image_builds_its_layer_and_the_next_one_finds_it
     first = ada.create("first", image=base)
     said = events(ada, "first")
     assert [event["step"] for event in said] == sorted(event["step"] for event in said)
-    assert {event["steps"] for event in said} == {11}  # of which three are labels
-    assert "RUN echo" in " ".join(event["line"] for event in said)
+    assert {event["steps"] for event in said} == {len(wanted.INSTALL_STEPS)}
+    assert [event["line"] for event in said][:2] == ["Step 1/5: packages", "Step 2/5: certificates"]
     (name,) = layers(machine)
     made = machine.client.inspect_image(name)
     assert first.shown["image"] == base
@@ -166,7 +171,7 @@ def test_a_step_that_fails_is_a_sentence_and_nothing_stays_held(
         "Debian or Ubuntu (docs/images.md). The build on gpu1 ended: "
     )
     assert "apt-get: not found" in shown["reason"]
-    assert "returned a non-zero code: 127" in shown["reason"]
+    assert shown["reason"].endswith("(status 127)")
     assert layers(machine) == []
     assert containers(machine) == before
 
@@ -211,6 +216,53 @@ def test_a_build_reaches_no_more_than_a_vessel(
             said, memory = build_of(ada, id)["log"], prepare.MEMORY_MIB
     assert f"memory {memory * 2**20}" in said
     assert "refused" in said
+
+
+def test_a_build_may_do_what_a_vessel_may_and_has_no_gpu(
+    recipe: Recipe, ada: Person, world: World, machine: Machine
+):
+    """Nor does the image have its way: an engine's builder runs ONBUILD, with its own powers."""
+    greedy = f'ENV NVIDIA_VISIBLE_DEVICES=all\nONBUILD RUN echo "{secrets.token_hex(4)}"; false\n'
+    build(machine, BASE, DOCKERFILE.format(of="greed") + greedy)
+    recipe.write("grep CapBnd /proc/self/status; echo gpus $NVIDIA_VISIBLE_DEVICES; exit 1")
+    plain = said_by(machine, BASE, "grep", "CapBnd", "/proc/self/status")
+    assert int(plain.split()[1], 16) & ~MASK
+    ada.ask("bert", image=BASE)
+    said = ended(ada, world, "bert")["reason"]
+    assert f"CapBnd: {MASK:016x}" in " ".join(said.split())
+    assert "gpus void" in said
+    forget_layers(machine)
+
+
+def test_nothing_that_a_build_was_told_stays_in_the_layer(
+    base: str, recipe: Recipe, ada: Person, machine: Machine, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PIP_INDEX_URL", "https://someone:planted@pypi.example.org")
+    recipe.write('. "$here/environment"; echo "$PIP_INDEX_URL"')
+    vessel = ada.create("bert", image=base)
+    assert "planted" in " ".join(event["line"] for event in events(ada, "bert"))
+    (name,) = layers(machine)
+    assert vessel.exec("ls", "/drc")[0] != 0
+    assert "planted" not in str(machine.client.inspect_image(name))
+    assert "planted" not in str(machine.client.history(name))
+    assert "planted" not in str(vessel.inspect())
+
+
+def test_what_others_start_from_a_layer_is_not_ours(
+    base: str, recipe: Recipe, ada: Person, world: World, machine: Machine
+):
+    ada.create("bert", image=base)
+    (name,) = layers(machine)
+    theirs = machine.client.create_container(name, ["sleep", "9"], entrypoint="")["Id"]
+    try:
+        machine.client.start(theirs)
+        ada.stop("bert")
+        asked = machine.client.containers(all=True, filters={"label": "drc.installation"})
+        installations = {one["Id"]: one["Labels"]["drc.installation"] for one in asked}
+        assert installations[theirs] == ""
+        assert machine.client.inspect_container(theirs)["State"]["Running"]
+    finally:
+        machine.client.remove_container(theirs, force=True)
 
 
 def build_of(person: Person, id: int) -> dict[str, Any]:
@@ -306,12 +358,10 @@ def test_a_context_is_the_same_each_time(tmp_path: Path):
 def test_what_a_build_says_is_gathered_by_step():
     told: list[layer.Said] = []
     words = layer.Words(told.append)
-    for text in ("Step 1/2 : FROM x\\n", "half a", " line\\n", "Step 2/2 : RUN y\\n"):
-        words.add('{"stream": "' + text + '"}')
-    words.add('{"stream": "\\u001b[31mred\\u001b[0m 10%\\r100%\\n"}')
-    words.add('{"error": "The command failed."}')
-    words.flush()
+    for text in ("Step 1/2: x\n", "half a", " line\n", "Step 2/2: y\n"):
+        words.add(text.encode())
+    words.add(b"\x1b[31mred\x1b[0m 10%\r100%\nthe end")
+    words.end()
     lines = [(said.step, line) for said in told for line in said.lines]
-    assert lines == [(1, "Step 1/2 : FROM x"), (1, "half a line"), (2, "Step 2/2 : RUN y"),
-                     (2, "100%")]  # fmt: skip
-    assert words.failure == "The command failed."
+    assert lines == [(1, "Step 1/2: x"), (1, "half a line"), (2, "Step 2/2: y"),
+                     (2, "100%"), (2, "the end")]  # fmt: skip

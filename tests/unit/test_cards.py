@@ -2,7 +2,7 @@
 
 import pytest
 
-from conductor.cards import Card, islands, slices
+from conductor.cards import Card, islands, processes, slices
 from conductor.cards import parse as parse_both
 
 UUID = "GPU-5d1f7a30-7c4f-4d2b-9c9e-0a4b6f0e1c2"
@@ -265,3 +265,11 @@ def test_a_head_that_is_underlined_is_read() -> None:
     """As drivers of today print it, to a pipe too."""
     head, rest = matrix(["X NV4", "NV4 X"]).split("\n", 1)
     assert islands(f"\t\x1b[4m{head.lstrip()}\x1b[0m\n{rest}") == {0: 0, 1: 0}
+
+
+# Who computes -------------------------------------------------------------------------------------
+
+
+def test_what_a_process_calls_itself_commands_no_terminal() -> None:
+    (found,) = processes(f"{UUID}0, 12, \x1b[2J\x07train.py, 100\n")
+    assert found == {"gpu": f"{UUID}0", "pid": 12, "program": "[2J train.py", "memory_mib": 100}

@@ -1,0 +1,40 @@
+"""Making and starting a container, so that after a crash both can be done again."""
+
+from typing import Any
+
+import docker.errors
+
+from conductor.host import Host, translated
+from drc.errors import EngineFailed, StartFailed
+
+BAD_REQUEST = 400
+
+
+def create(host: Host, body: dict[str, Any], name: str) -> None:
+    """Make a container, in the place of one that was made before a crash. Raises EngineFailed."""
+    with translated(host.name):
+        engine = host.docker()
+        try:
+            engine.create_container_from_config(body, name)
+        except docker.errors.APIError as failed:
+            if failed.status_code != 409:
+                raise
+            engine.remove_container(name, force=True)
+            engine.create_container_from_config(body, name)
+
+
+def start(host: Host, name: str) -> None:
+    """Raises StartFailed where trying again would not help, EngineFailed where it may."""
+    try:
+        with translated(host.name):
+            host.docker().start(name)
+    except EngineFailed as failed:
+        if "could not select device driver" in failed.message:
+            raise StartFailed(
+                f"{host.name} has no NVIDIA container toolkit, so it cannot give GPUs: "
+                f"{failed.message}"
+            ) from failed
+        cause = failed.__cause__
+        if isinstance(cause, docker.errors.APIError) and cause.status_code == BAD_REQUEST:
+            raise StartFailed(failed.message) from failed  # it has no program to start, say
+        raise
