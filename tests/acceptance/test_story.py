@@ -127,7 +127,7 @@ def test_jupyter_is_reached_through_ssh(up: Up) -> None:
 
 
 def test_any_image_of_debian_becomes_a_vessel(up: Up) -> None:
-    """With the real recipe: the engine has its steps on this base from building drc's own image."""
+    """The real recipe, in a vessel's network and with a vessel's capabilities."""
     person, _ = up
     person.run("drc create bert --gpus 0 --image drc/base:bookworm")
     assert person.run("ssh -o BatchMode=yes bert 'echo $DRC_VESSEL'") == "bert\n"
