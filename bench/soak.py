@@ -7,6 +7,7 @@ network containers and volumes without their vessel.
 
 import argparse
 import contextlib
+import logging
 import random
 import tempfile
 from collections import Counter
@@ -109,6 +110,7 @@ def soak(hard: Hard, operations: int, seed: int) -> dict[str, Any]:
 @contextlib.contextmanager
 def everything(*, live_restore: bool = False) -> Generator[Hard]:
     """A machine, and an installation that has it as its host."""
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # that Postgres died is no news
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="drc-bench-")))
         for part in ("machine", "hard"):

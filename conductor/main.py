@@ -281,8 +281,9 @@ class Conductor:
         """Look at every host now and then: silence, ended containers, berths."""
         while not self.ended.wait(watch.PAUSE):
             try:
+                known = set(self.hosts)  # before the reading: one that is new now is not in it
                 doors = [Door(**row) for row in fleet.read_host_doors(self.db)]
-                for id in set(self.hosts) - {door.id for door in doors}:
+                for id in known - {door.id for door in doors}:
                     self.hosts.pop(id).close()  # it was removed
                 for door in doors:
                     if door.probed:  # a cordoned or ill one too: its vessels go on

@@ -24,7 +24,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from drc.db import migrate
-from drc.errors import DrcError
+from drc.errors import DrcError, Refused
 from drc.up.postgres import Postgres
 from tests.fleets import check_conservation
 from tests.host.machine import Machine, descendants, kill, until
@@ -119,16 +119,20 @@ class Hard(World):
     # What must be true ------------------------------------------------------------------------
 
     def patiently(self, ask: Callable[[], Any]) -> Any:
-        """An answer, however often it must be asked for while programs come back."""
-        answers: list[Any] = []
+        """An answer, however often it must be asked for while programs come back.
 
-        def asked() -> bool:
-            with contextlib.suppress(*DOWN):
-                answers.append(ask())
-            return bool(answers)
-
-        until("an answer", asked, RECOVERY)
-        return answers[0]
+        A refusal is one: DrcError of its kind.
+        """
+        deadline = time.monotonic() + RECOVERY
+        while True:
+            try:
+                return ask()
+            except Refused:
+                raise
+            except DOWN:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
 
     def create(self, person: Person, name: str, key: str, **wish: Any) -> dict[str, Any]:
         """Ask until there is an answer, with one key: whatever dies, it is one vessel."""
