@@ -42,7 +42,8 @@ def measure(hard: Hard, vessels: int, rounds: int) -> dict[str, float]:
     ada = hard.person("ada")
     hard.sql(
         "UPDATE host SET millicpus = %s, millicpus_free = millicpus_free + %s - millicpus",
-        *(CPUS * 1000,) * 2,
+        CPUS * 1000,
+        CPUS * 1000,
     )
     for n in range(vessels):
         hard.create(ada, f"v{n}", hard.key(), **LITTLE)

@@ -13,7 +13,7 @@ from typing import Any
 
 import docker.errors
 
-from conductor import wanted
+from conductor import container, wanted
 from conductor.host import Host, translated
 from conductor.wanted import Names
 from drc import fleet
@@ -103,9 +103,8 @@ def restart(host: Host, names: Names, number: int) -> None:
 
 def _run(host: Host, body: dict[str, Any], name: str) -> None:
     """Make a network container, in the place of one of that name, and wait for its rules."""
-    host.remove(name)
+    container.create(host, body, name)
     with translated(host.name):
-        host.docker().create_container_from_config(body, name)
         host.docker().start(name)
         _wait_until_ready(host, name)
 

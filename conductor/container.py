@@ -19,7 +19,7 @@ def create(host: Host, body: dict[str, Any], name: str) -> None:
         except docker.errors.APIError as failed:
             if failed.status_code != 409:
                 raise
-            engine.remove_container(name, force=True)
+            host.remove(name)
             engine.create_container_from_config(body, name)
 
 

@@ -19,6 +19,7 @@ import requests
 import requests.exceptions
 
 from conductor.streamlocal import StreamlocalAdapter, StreamlocalTransport
+from conductor.wanted import Limits
 from drc.errors import EngineFailed, HostKeyChanged, HostUnreachable
 from drc.sshkey import fingerprint, parse_public_key
 
@@ -58,6 +59,8 @@ class Door:
 class Host:
     door: Door
     key: paramiko.PKey
+    disk_mib: int | None = None
+    """What a vessel may write to its own files, where the engine can limit it."""
     transport: StreamlocalTransport | None = None
     client: docker.APIClient | None = None
     facts: tuple[str, str] | None = None
@@ -72,7 +75,8 @@ class Host:
     """Over which connection, and when (time.monotonic), the last whole round was made."""
     revivals: dict[str, int] = field(default_factory=dict[str, int])
     """By vessel's container, how often it could not be started again."""
-    cpu_count: int = 0
+    limits: Limits | None = None
+    """Of its engine, once they were asked for over this connection (conductor.trial)."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     networking: threading.Lock = field(default_factory=threading.Lock)
     refilling: threading.Lock = field(default_factory=threading.Lock)
@@ -86,7 +90,7 @@ class Host:
         """The kept connection, made anew when it broke. Raises HostUnreachable."""
         with self.lock:
             if self.transport is None or not self.transport.is_active():
-                self.client, self.facts, self.cpu_count = None, None, 0
+                self.client, self.facts, self.limits = None, None, None
                 self.networks.clear()
                 self.transport = self._connect()
                 self.connections += 1
@@ -189,12 +193,6 @@ class Host:
                 raise HostUnreachable(f"{self.name} does not tell its addresses: {said.strip()}")
             self.facts = addresses, files[0] if files else "/etc/resolv.conf"
         return self.facts
-
-    def cpus(self) -> int:
-        """As the engine counts them."""
-        if not self.cpu_count:
-            self.cpu_count = int(self.docker().info()["NCPU"])
-        return self.cpu_count
 
     def same_door(self, door: Door) -> bool:
         """Whether the kept connection still leads where the row says."""

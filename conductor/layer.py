@@ -9,27 +9,24 @@ NET_RAW, GPUs where NVIDIA's runtime is the default, and the image's ONBUILD its
 
 import contextlib
 import hashlib
-import io
 import json
 import logging
 import os
 import queue
 import re
 import shlex
-import tarfile
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-from conductor import container, images, wanted
+from conductor import container, images, trial, wanted
 from conductor.host import Host, translated
 from conductor.said import last_of_line
-from conductor.wanted import Names
+from conductor.wanted import File, Names
 from conductor.work import Work
 from drc.config import BUILD_ENVIRONMENT, package_folder
 from drc.errors import EngineFailed, HostUnreachable, StartFailed
@@ -39,6 +36,7 @@ PAUSE = 0.5  # seconds between two words about a build, and two looks whether it
 QUIET = 1800.0  # seconds in which a step may say nothing; a large package unpacks for minutes
 LEAST_MIB = 1024  # what pip needs to unpack JupyterLab, however small the vessel is to be
 LAST_LINES = 12
+LONGEST_LINE = 64 * 1024  # bytes; what goes on without an end must not fill our memory
 STEP = re.compile(r"Step (\d+)/(\d+): ")
 SETTINGS = ("ENV", "LABEL", "WORKDIR", "ENTRYPOINT")
 _busy = threading.Lock()
@@ -94,7 +92,8 @@ def ensure(
     name = name_of(image["Id"])
     found = images.find(host, name)
     if found:
-        host.remove(site.container)  # which a crash after its making left
+        if work.tries > 1:
+            host.remove(site.container)  # which a crash after its making left
         return found
     with _alone(host, name, work, tell):
         return images.find(host, name) or build(host, image["Id"], name, work, names, site, tell)
@@ -121,35 +120,29 @@ def _alone(host: Host, name: str, work: Work, tell: Tell) -> Generator[None]:
         lock.release()
 
 
-def context(folder: Path, more: Mapping[str, bytes] = MappingProxyType({})) -> bytes:
+def context(folder: Path, more: Iterable[File] = ()) -> bytes:
     """A tar of a recipe as it lies in the container, the same one each time; `more`: further files.
 
     Owners and times are left out, so that its digest says what is in it.
     """
-    content = {
-        str(path.relative_to(folder)): path.read_bytes()
+    inside = [
+        File(str(path.relative_to(folder)), path.read_bytes())
         for path in sorted(folder.rglob("*"))
         if path.is_file() and "__pycache__" not in path.parts  # which only an installation has
-    }
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, what in {**content, **more}.items():
-            entry = tarfile.TarInfo(f"{wanted.INSTALL}/{name}".lstrip("/"))
-            entry.size, entry.mode = len(what), 0o644
-            tar.addfile(entry, io.BytesIO(what))
-    return buffer.getvalue()
+    ]
+    place = wanted.INSTALL.lstrip("/")
+    return wanted.archive([replace(f, name=f"{place}/{f.name}") for f in (*inside, *more)])
 
 
-def _from_here() -> dict[str, bytes]:
+def _from_here() -> Iterator[File]:
     """What an installation is told beside its recipe: whom this machine trusts, and how pip and
     apt reach the network. It lies in a file that goes with the recipe, so none of it stays.
     """
     told = {name: os.environ[name] for name in BUILD_ENVIRONMENT if name in os.environ}
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in told.items()]
-    more = {"environment": "".join(lines).encode()}
+    yield File("environment", "".join(lines))
     if MACHINE_CA.is_file():
-        more["ca/ca-certificates.crt"] = MACHINE_CA.read_bytes()
-    return more
+        yield File("ca/ca-certificates.crt", MACHINE_CA.read_bytes())
 
 
 def settings() -> list[str]:
@@ -171,7 +164,7 @@ def build(
         network=site.network,
         memory_mib=max(site.memory_mib, LEAST_MIB),
         millicpus=site.millicpus,
-        host_cpus=host.cpus(),
+        limits=trial.limits(host),
     )
     try:
         container.create(host, body, site.container)
@@ -278,6 +271,8 @@ class Words:
     def add(self, said: bytes) -> None:
         """Some of it, which may end within a line, or within a letter; empty: nothing came."""
         *whole, self.rest = (self.rest + said).split(b"\n")
+        if len(self.rest) > LONGEST_LINE:
+            whole, self.rest = [*whole, self.rest], b""
         for line in whole:
             self._line(line.decode(errors="replace"))
         if self.untold and time.monotonic() > self.told_at + PAUSE:

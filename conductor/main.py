@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
@@ -34,14 +35,17 @@ from drc.auth import Signer
 from drc.config import DEFAULT_IMAGE, NET_IMAGE, count, need
 from drc.db import Database
 from drc.errors import (
+    BadInput,
     DrcError,
     EngineFailed,
     HostKeyChanged,
     HostUnreachable,
+    Misconfigured,
     Refused,
     StaleAttempt,
     Unreachable,
 )
+from drc.machine import parse_memory
 from drc.sshkey import parse_public_key
 
 WORKERS = 48  # pieces of work at once; each mostly waits for a host
@@ -58,13 +62,16 @@ log = logging.getLogger("conductor")
 
 
 class Conductor:
-    def __init__(self, db: Database, api: Api, key: Path, net_image: str, waiting: int) -> None:
+    def __init__(
+        self, db: Database, api: Api, key: Path, net_image: str, waiting: int, disk_mib: int | None
+    ) -> None:
         self.db = db
         self.api = api
         self.name = api.subject
         self.key = load_key(key)
         self.net_image = net_image
         self.waiting_berths = waiting
+        self.disk_mib = disk_mib
         self.names = Names(fleet.read_installation(db))
         self.hosts: dict[int, Host] = {}
         self.held: dict[int, Work] = {}
@@ -92,7 +99,7 @@ class Conductor:
                 host.close()
                 host = None
             if host is None:
-                host = self.hosts[door.id] = Host(door, self.key)
+                host = self.hosts[door.id] = Host(door, self.key, self.disk_mib)
             host.door = door
             return host
 
@@ -325,6 +332,19 @@ class Conductor:
             host.close()
 
 
+def vessel_disk(environ: Mapping[str, str]) -> int | None:
+    """MiB of its own that a vessel may write; None: as much as there is. Raises Misconfigured."""
+    value = environ.get("DRC_VESSEL_DISK", "100GiB")
+    if value == "unlimited":
+        return None
+    try:
+        return parse_memory(value)
+    except BadInput:
+        raise Misconfigured(
+            f"DRC_VESSEL_DISK is “{value}”, which is no size.", hint="100GiB, or: unlimited"
+        ) from None
+
+
 def main() -> None:
     """Configured by the environment: docs/configuration.md."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
@@ -341,6 +361,7 @@ def main() -> None:
             Path(need(environ, "DRC_SSH_KEY")),
             environ.get("DRC_NET_IMAGE", NET_IMAGE),
             count(environ, "DRC_BERTHS", 2),
+            vessel_disk(environ),
         )
     except DrcError as failed:
         print(failed.message, failed.hint, file=sys.stderr)  # noqa: T201

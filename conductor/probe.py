@@ -1,17 +1,15 @@
 """Finding out what a host is: its engine, CPUs, memory, disk, cards; whose homes it has."""
 
 import contextlib
-import io
 import shlex
-import tarfile
 import uuid
 from typing import Any
 
 import docker.errors
 import requests.exceptions
 
-from conductor import cards, wanted
-from conductor.host import Host, explanation, translated
+from conductor import cards, trial, wanted
+from conductor.host import Host, translated
 from drc.errors import EngineFailed
 from drc.machine import MIB, parse_simulation, show_memory
 
@@ -23,8 +21,6 @@ SMI_TIMEOUT = 20.0
 """Seconds. Without persistence mode the driver takes up to ten to wake its cards."""
 NO_PROGRAM = 127
 HUNG = (124, 137, -1)  # as timeout(1) says it, or not even that within our own patience
-NO_TOOLKIT = ("could not select device driver", "CDI device injection failed")
-TRIAL = "drc-trial"
 
 
 def probe(host: Host) -> dict[str, Any]:
@@ -35,7 +31,7 @@ def probe(host: Host) -> dict[str, Any]:
     disk_mib = free_disk(host, info["DockerRootDir"])
     found, left_out = gpus(host)
     if found:
-        check_toolkit(host, found[0]["uuid"])
+        trial.check_toolkit(host, found[0]["uuid"])
     elif host.door.simulate:
         found = simulated(host.door.simulate, info["ID"])
     cpus = int(info["NCPU"])
@@ -57,6 +53,7 @@ def probe(host: Host) -> dict[str, Any]:
             "cgroup": info.get("CgroupVersion"),
             "userns": any("name=userns" in option for option in options),
             "disk_free_mib": disk_mib,
+            "disk_each_mib": trial.limits(host).disk_mib,
             "left_out": left_out,
         },
         "homes": homes(host),
@@ -117,53 +114,6 @@ def ask(host: Host, command: str) -> tuple[int, str]:
             hint=f"On {host.name}: dmesg | grep -i xid",
         )
     return status, said
-
-
-def check_toolkit(host: Host, card: str) -> None:
-    """The engine can give a card to a container. Raises EngineFailed when it has no way to.
-
-    Tried, for no API tells: a container without a file in it, whose start fails in any case, but
-    before that for want of a device driver.
-    """
-    with translated(host.name):
-        engine = host.docker()
-        tag = uuid.uuid4().hex[:12]  # another installation may try its own just now
-        image = f"{TRIAL}:{tag}"
-        answer = engine._post(  # the SDK's own import waits for ever
-            engine._url("/images/create"),
-            data=_empty_tar(),
-            params={"fromSrc": "-", "repo": TRIAL, "tag": tag},
-            headers={"Content-Type": "application/tar"},
-        )
-        engine._raise_for_status(answer)
-        request = {"Driver": "", "DeviceIDs": [card], "Capabilities": [["gpu"]]}
-        body = {
-            "Image": image,
-            "Cmd": ["/nothing"],
-            "HostConfig": {"NetworkMode": "none", "DeviceRequests": [request]},
-        }
-        trial = engine.create_container_from_config(body)["Id"]
-        try:
-            engine.start(trial)
-        except docker.errors.APIError as failed:
-            words = explanation(failed)
-            if any(sign in words for sign in NO_TOOLKIT):
-                raise EngineFailed(
-                    f"{host.name} has GPUs but no NVIDIA container toolkit, so it cannot give "
-                    f"them: {words}",
-                    hint="Install nvidia-container-toolkit there, and restart its Docker.",
-                ) from failed
-        finally:
-            with contextlib.suppress(docker.errors.APIError):
-                engine.remove_container(trial, force=True)
-                engine.remove_image(image)
-
-
-def _empty_tar() -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        tar.addfile(tarfile.TarInfo("empty"))
-    return buffer.getvalue()
 
 
 def homes(host: Host) -> list[dict[str, Any]]:

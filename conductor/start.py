@@ -14,7 +14,7 @@ from typing import Any
 import docker.errors
 import paramiko
 
-from conductor import berths, carry, container, images, layer, ready, wanted
+from conductor import berths, carry, container, images, layer, ready, trial, wanted
 from conductor.api import Api
 from conductor.host import Host, translated
 from conductor.images import Peers
@@ -147,11 +147,10 @@ def vessel_image(
 
 def make_container(host: Host, work: Work, names: Names, digest: str, *, berth: str) -> None:
     home = home_volume(host, names, work)
-    with translated(host.name):
-        body = wanted.vessel_container(
-            names, work, digest, berth=berth, home=home, host=host.name, host_cpus=host.cpus()
-        )
-        container.create(host, body, names.vessel(work.vessel_id, work.attempt))
+    body = wanted.vessel_container(
+        names, work, digest, berth=berth, home=home, host=host.name, limits=trial.limits(host)
+    )
+    container.create(host, body, names.vessel(work.vessel_id, work.attempt))
 
 
 def home_volume(host: Host, names: Names, work: Work) -> str:

@@ -141,18 +141,47 @@ def portless_container(
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a host's engine takes as limits of a container."""
+
+    cpus: int
+    """It refuses more, which a host that promises more than it has (simulated GPUs) would ask."""
+    disk_mib: int | None
+    """For a container's own files; None where it has no way to limit them."""
+
+
+def bounds(berth: str, millicpus: int, memory_mib: int, limits: Limits) -> dict[str, Any]:
+    """What whoever runs programs of a vessel's image may do and use, as part of a HostConfig.
+
+    `berth`: the container whose network it has.
+    """
+    memory = memory_mib * 2**20
+    return {
+        "NetworkMode": f"container:{berth}",
+        "CapDrop": ["ALL"],
+        "CapAdd": CAPABILITIES,
+        "NanoCpus": min(millicpus, limits.cpus * 1000) * 10**6,
+        "Memory": memory,
+        "MemorySwap": memory,
+        "PidsLimit": PIDS,
+        "StorageOpt": {"size": str(limits.disk_mib * 2**20)} if limits.disk_mib else {},
+        "LogConfig": {"Type": LOG["type"], "Config": LOG["config"]},
+    }
+
+
+NO_CHECK = {"Test": ["NONE"]}
+"""An image's HEALTHCHECK; the engine would run one each millisecond, unlimited."""
+
+
 def vessel_container(
-    names: Names, work: Work, image: str, *, berth: str, home: str, host: str, host_cpus: int
+    names: Names, work: Work, image: str, *, berth: str, home: str, host: str, limits: Limits
 ) -> dict[str, Any]:
     """The body of a create request for the vessel itself.
 
     What its image says of how it is run does not count: each such word has its answer here. A
     variable without a value is one that the image's is taken away from.
-
-    `host_cpus`: Docker refuses more CPUs than the machine has, which a host that promises more
-    CPUs than it has (simulated GPUs) would ask for.
     """
-    memory = work.memory_mib * 2**20
     shm_mib = work.shm_mib or work.memory_mib // 2
     env = {**work.env, "DRC_VESSEL": work.name, "DRC_HOST": host}
     devices: list[dict[str, Any]] = []
@@ -170,20 +199,13 @@ def vessel_container(
             *(f"{key}={value}" for key, value in env.items()),
             *(f"NVIDIA_{name}" for name in DEVICES),
         ],
-        "Healthcheck": {"Test": ["NONE"]},  # the engine would run one each millisecond, unlimited
+        "Healthcheck": NO_CHECK,
         "StopSignal": "SIGTERM",
         "Labels": names.labels(work),
         "HostConfig": {
-            "NetworkMode": f"container:{berth}",
-            "CapDrop": ["ALL"],
-            "CapAdd": CAPABILITIES,
-            "NanoCpus": min(work.millicpus, host_cpus * 1000) * 10**6,
-            "Memory": memory,
-            "MemorySwap": memory,
+            **bounds(berth, work.millicpus, work.memory_mib, limits),
             "ShmSize": min(shm_mib, work.memory_mib) * 2**20,
-            "PidsLimit": PIDS,
             "DeviceRequests": devices,
-            "LogConfig": {"Type": LOG["type"], "Config": LOG["config"]},
             "Mounts": [
                 {
                     "Type": "volume",
@@ -223,13 +245,12 @@ def layer_container(
     network: str,
     memory_mib: int,
     millicpus: int,
-    host_cpus: int,
+    limits: Limits,
 ) -> dict[str, Any]:
     """The body of a create request for what makes the layer upon an image.
 
     Programs of the image run in it, so it may do what a vessel may, and has no GPU.
     """
-    memory = memory_mib * 2**20
     return {
         "Image": image,
         "User": "0:0",
@@ -237,25 +258,16 @@ def layer_container(
         "Cmd": [f"sh {INSTALL}/install {' '.join(INSTALL_STEPS)}; rm -r {INSTALL}"],
         "WorkingDir": "/",
         "Env": ["NVIDIA_VISIBLE_DEVICES=void"],
-        "Healthcheck": {"Test": ["NONE"]},
+        "Healthcheck": NO_CHECK,
         "Labels": labels,
-        "HostConfig": {
-            "NetworkMode": f"container:{network}",
-            "CapDrop": ["ALL"],
-            "CapAdd": CAPABILITIES,
-            "NanoCpus": min(millicpus, host_cpus * 1000) * 10**6,
-            "Memory": memory,
-            "MemorySwap": memory,
-            "PidsLimit": PIDS,
-            "LogConfig": {"Type": LOG["type"], "Config": LOG["config"]},
-        },
+        "HostConfig": bounds(network, millicpus, memory_mib, limits),
     }
 
 
 @dataclass(frozen=True, slots=True)
 class File:
     name: str
-    text: str
+    text: str | bytes
     mode: int = 0o644
     uid: int = 0
 
@@ -280,7 +292,7 @@ def archive(files: list[File]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for file in files:
-            content = file.text.encode()
+            content = file.text.encode() if isinstance(file.text, str) else file.text
             entry = tarfile.TarInfo(file.name)
             entry.size, entry.mode, entry.uid, entry.gid = (
                 len(content),

@@ -105,7 +105,7 @@ def describe(host: dict[str, Any]) -> None:
         ("queues", ", ".join(host["queues"])),
         ("docker", docker(host)),
         ("system", ", ".join(filter(None, (facts.get("system"), facts.get("kernel"))))),
-        ("disk", f"{show_memory(facts['disk_free_mib'])} free" if facts else None),
+        ("disk", disk(facts) if facts else None),
         ("cpus", f"{host['cpus']}, {host['millicpus'] / 1000:g} promised to vessels at most"),
         ("memory", f"{show_memory(host['memory_mib'])} promised at most"),
         ("vessels", str(host["vessels"])),
@@ -131,6 +131,15 @@ def describe(host: dict[str, Any]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for index, model, card, held in rows:
         print(f"gpu {index:<5}{model:<{widths[1]}}  {card:<{widths[2]}}  {held}")
+
+
+def disk(facts: dict[str, Any]) -> str:
+    """What is free of it, and how much of that one vessel may fill beside its home."""
+    from drc.machine import show_memory
+
+    each = facts.get("disk_each_mib")
+    limit = f"at most {show_memory(each)} for one vessel" if each else "no limit for one vessel"
+    return f"{show_memory(facts['disk_free_mib'])} free, {limit}"
 
 
 def stranger(found: dict[str, Any], host: dict[str, Any]) -> str:

@@ -106,7 +106,7 @@ def door(machine: Machine) -> Door:
 @pytest.fixture
 def host(machine: Machine, door: Door) -> Iterator[Host]:
     """The machine as one conductor has it. Its cards are as before in the end."""
-    host = Host(door, load_key(machine.folder / "conductor_ed25519"))
+    host = Host(door, load_key(machine.key))
     yield host
     host.close()
     machine.set_cards()

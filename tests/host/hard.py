@@ -111,7 +111,7 @@ class Hard(World):
             "DRC_DATABASE_URL": self.postgres.url("drc_conductor"),
             "DRC_URL": self.url,
             "DRC_SIGNING_KEY": str(self.folder / "conductor.pem"),
-            "DRC_SSH_KEY": str(self.machine.folder / "conductor_ed25519"),
+            "DRC_SSH_KEY": str(self.machine.key),
             "DRC_BERTHS": str(self.berths),
             "DRC_CONDUCTOR": "hard",
         }
@@ -119,9 +119,8 @@ class Hard(World):
     # What must be true ------------------------------------------------------------------------
 
     def patiently(self, ask: Callable[[], Any]) -> Any:
-        """An answer, however often it must be asked for while programs come back.
-
-        A refusal is one: DrcError of its kind.
+        """An answer, however often it must be asked for while programs come back. Raises Refused,
+        which is one.
         """
         deadline = time.monotonic() + RECOVERY
         while True:

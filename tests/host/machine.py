@@ -161,24 +161,31 @@ def unmount(folder: Path) -> None:
 
 class Machine:
     """`beside`: the machine that has the conductor's key already. This one has no images.
-    `live_restore`: whether its containers go on without its engine.
+    `live_restore`: whether its containers go on without its engine. `disk`: where another machine
+    beside that one has a file system of its own.
     """
 
     def __init__(
-        self, folder: Path, beside: "Machine | None" = None, *, live_restore: bool = False
+        self,
+        folder: Path,
+        beside: "Machine | None" = None,
+        *,
+        live_restore: bool = False,
+        disk: Path | None = None,
     ) -> None:
         self.folder = folder
         self.beside = beside
         self.live_restore = live_restore
-        self.data = CACHE if beside is None else CACHE.parent / "second"
-        number = 0 if beside is None else 1
+        self.data = CACHE if beside is None else disk or CACHE.parent / "second"
+        number = 0 if beside is None else 2 if disk else 1
         self.namespace = f"drc-test-{os.getpid()}-{number}"
         self.links = f"dt{os.getpid()}-{number}", f"du{os.getpid()}-{number}"
         # a /30 of 198.18.0.0/15, which is set aside for tests
-        block = (os.getpid() * 2 + number) % 2**15 * 4
+        block = (os.getpid() * 3 + number) % 2**15 * 4
         self.outside, self.address = (
             f"198.{18 + (block + n >> 16)}.{block + n >> 8 & 255}.{block + n & 255}" for n in (1, 2)
         )
+        self.key = (beside or self).folder / "conductor_ed25519"
         self.socket = folder / "docker.sock"
         self.programs = folder / "programs"
         self.hooks = folder / "hooks"
@@ -464,10 +471,9 @@ class Machine:
 
     def configure_sshd(self) -> None:
         self.make_host_key()
-        key = (self.beside or self).folder / "conductor_ed25519"
         if self.beside is None:
-            make_key(key)
-        ours = key.with_suffix(".pub").read_text()
+            make_key(self.key)
+        ours = self.key.with_suffix(".pub").read_text()
         (self.folder / "authorized_keys").write_text(f"restrict,port-forwarding {ours}")
         (self.folder / "sshd_config").write_text(
             SSHD.format(address=self.address, folder=self.folder, path=f"{self.programs}:{PATH}")
@@ -552,9 +558,10 @@ class Machine:
 
     def forget_everything(self) -> None:
         """Images, too."""
-        unmount(self.data)
         if self.data.exists():
-            shutil.rmtree(self.data)
+            for path in self.data.iterdir():
+                unmount(path)
+                shutil.rmtree(path)
 
 
 @contextlib.contextmanager

@@ -110,7 +110,7 @@ def test_another_host_key_than_the_pinned_one_ends_it_before_anything_is_sent(
     shown = parse_public_key(machine.host_key)
     host = Host(
         dataclasses.replace(door, ssh_host_key=pinned.line),
-        load_key(machine.folder / "conductor_ed25519"),
+        load_key(machine.key),
     )
     said = machine.log.stat().st_size
     with pytest.raises(HostUnreachable) as failed:
@@ -186,7 +186,7 @@ def test_conductors_that_meet_on_a_new_host_make_one_network(
     world: World, machine: Machine, door: Door
 ):
     names = Names("race0000-of-conductors")
-    key = load_key(machine.folder / "conductor_ed25519")
+    key = load_key(machine.key)
     hosts = [Host(door, key) for _ in range(6)]
     for host in hosts:
         host.docker()  # connected beforehand, so that they begin together

@@ -365,3 +365,12 @@ def test_what_a_build_says_is_gathered_by_step():
     lines = [(said.step, line) for said in told for line in said.lines]
     assert lines == [(1, "Step 1/2: x"), (1, "half a line"), (2, "Step 2/2: y"),
                      (2, "100%"), (2, "the end")]  # fmt: skip
+
+
+def test_a_build_that_never_ends_its_line_fills_no_memory() -> None:
+    words = layer.Words(list[layer.Said]().append)
+    for _ in range(40):
+        words.add(b"x" * 10_000)
+        assert len(words.rest) <= layer.LONGEST_LINE
+    words.end()
+    assert words.last[-1] == "x" * 300

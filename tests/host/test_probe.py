@@ -170,7 +170,7 @@ def ancient(tmp_path: Path) -> Iterator[Path]:
 def test_an_engine_that_is_too_old_is_a_sentence(door: Door, machine: Machine, ancient: Path):
     host = Host(
         dataclasses.replace(door, docker_socket=str(ancient)),
-        load_key(machine.folder / "conductor_ed25519"),
+        load_key(machine.key),
     )
     try:
         with pytest.raises(EngineFailed) as failed:

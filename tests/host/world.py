@@ -216,13 +216,14 @@ class World:
     # Conductors -------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def conducting(self, berths: int = 2) -> Iterator[Conductor]:
-        """A conductor in threads of this process."""
+    def conducting(self, berths: int = 2, disk_mib: int | None = None) -> Iterator[Conductor]:
+        """A conductor in threads of this process. `disk_mib`: what a vessel may write."""
         signer = Signer.load(self.folder / "conductor.pem")
         db = Database(self.postgres.url("drc_conductor", self.database), size=16)
         api = Api(self.url, signer, "conductor:tests", partial(fleet.read_now, db))
-        key = self.machine.folder / "conductor_ed25519"
-        self.conductor = conductor = Conductor(db, api, key, NET_IMAGE, berths)
+        self.conductor = conductor = Conductor(
+            db, api, self.machine.key, NET_IMAGE, berths, disk_mib
+        )
         thread = threading.Thread(target=conductor.run, name="conductor")
         thread.start()
         try:
@@ -245,7 +246,7 @@ class World:
             "DRC_DATABASE_URL": self.postgres.url("drc_conductor", self.database),
             "DRC_URL": self.url,
             "DRC_SIGNING_KEY": str(self.folder / "conductor.pem"),
-            "DRC_SSH_KEY": str(self.machine.folder / "conductor_ed25519"),
+            "DRC_SSH_KEY": str(self.machine.key),
             "DRC_BERTHS": str(berths),
         }
         with (self.folder / "conductor.log").open("ab") as log:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from conductor import wanted
-from conductor.wanted import Names
+from conductor.wanted import Limits, Names
 from conductor.work import Work
 
 NAMES = Names("0f8fad5b-d9cb-469f-a165-70867728950e")
@@ -43,7 +43,7 @@ def work(**changes: Any) -> Work:
     return Work(**{**plain, **changes})
 
 
-def body(work: Work, host_cpus: int = 64) -> dict[str, Any]:
+def body(work: Work, limits: Limits = Limits(64, None)) -> dict[str, Any]:
     return wanted.vessel_container(
         NAMES,
         work,
@@ -51,7 +51,7 @@ def body(work: Work, host_cpus: int = 64) -> dict[str, Any]:
         berth="drc-berth-1",
         home="drc-home-20000",
         host="gpu1",
-        host_cpus=host_cpus,
+        limits=limits,
     )
 
 
@@ -104,8 +104,15 @@ def test_shared_memory_is_as_asked_or_half_and_never_more_than_the_memory(
     assert body(work(shm_mib=shm_mib))["HostConfig"]["ShmSize"] == expected_mib * 2**20
 
 
+@pytest.mark.parametrize(("disk_mib", "asked"), [(None, {}), (2048, {"size": str(2 * 2**30)})])
+def test_its_disk_is_limited_where_the_engine_can(
+    disk_mib: int | None, asked: dict[str, str]
+) -> None:
+    assert body(work(), Limits(64, disk_mib))["HostConfig"]["StorageOpt"] == asked
+
+
 def test_no_more_cpus_are_asked_of_docker_than_it_has() -> None:
-    assert body(work(), host_cpus=2)["HostConfig"]["NanoCpus"] == 2 * 10**9
+    assert body(work(), limits=Limits(2, None))["HostConfig"]["NanoCpus"] == 2 * 10**9
 
 
 def test_the_environment_is_the_owners_and_ours_wins() -> None:
