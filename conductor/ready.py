@@ -14,8 +14,8 @@ from paramiko.common import cMSG_USERAUTH_REQUEST
 from conductor.host import Host, translated
 from conductor.said import clean
 from conductor.work import Work
-from drc.auth import openssh_public
 from drc.errors import StartFailed, Unreachable
+from drc.secret import openssh_public
 from drc.sshkey import PublicKey, parse_public_key
 
 PAUSE = 0.005  # seconds between two tries; sshd listens some 15 ms after the start

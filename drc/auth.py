@@ -1,37 +1,31 @@
-"""Who may do what: permissions, roles, the tokens that carry them, and what one secret yields.
+"""Who may do what: permissions, roles, and the tokens that carry them.
 
 A token is a JWT signed with EdDSA. Its `kid` names the key that signed it, and each key may speak
-only for the roles it was made for: a stolen conductor key cannot sign in a person. `drc up` holds
-the API's own key file (0600) and signs the first token itself; no route mints one without proof.
+only for the roles it was made for: a stolen conductor key cannot sign in a person. People's tokens
+live for minutes and are signed with the API's own key (`session`) once they proved who they are: to
+an identity provider, or on the API's machine with a token signed with the key file (`api`, 0600).
 """
 
-import hashlib
-import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-    load_pem_public_key,
-)
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 from drc.errors import Misconfigured, NotSignedIn
 
 ISSUER = "drc"
 AUDIENCE = "drc-api"
+SIGN_IN = "drc login;  on the machine that runs the API: drc up"
 LEEWAY = timedelta(seconds=30)  # clocks of one company's machines differ by less
 
 PERMISSIONS: Mapping[str, str] = {
+    "self:read": "See who one is signed in as, and what one may do.",
     "vessels:create": "Create vessels of one's own.",
     "vessels:read": "See one's own vessels, their events and logs.",
     "vessels:read:any": "See everybody's vessels.",
@@ -53,6 +47,7 @@ PERMISSIONS: Mapping[str, str] = {
 
 _RESEARCHER = frozenset(
     {
+        "self:read",
         "vessels:create",
         "vessels:read",
         "vessels:extend",
@@ -65,18 +60,23 @@ _RESEARCHER = frozenset(
         "images:write",
     }
 )
+_LEAD = _RESEARCHER | {"vessels:read:any", "vessels:stop:any"}
 ROLES: Mapping[str, frozenset[str]] = {
     "researcher": _RESEARCHER,
-    "operator": _RESEARCHER
-    | {"vessels:read:any", "vessels:stop:any", "hosts:write", "queues:write", "metrics:read"},
+    "lead": _LEAD,
+    "operator": _LEAD | {"hosts:write", "queues:write", "metrics:read"},
     "conductor": frozenset({"vessels:conduct", "hosts:conduct"}),
     "undertaker": frozenset({"vessels:read:any", "vessels:stop:any"}),
 }
+PEOPLE = frozenset({"researcher", "lead", "operator"})
 SIGNERS: Mapping[str, frozenset[str]] = {
-    "api": frozenset({"researcher", "operator"}),
+    "session": PEOPLE,
+    "api": PEOPLE,
     "conductor": frozenset({"conductor"}),
     "undertaker": frozenset({"undertaker"}),
 }
+KEY_FILES = ("api", "conductor", "undertaker")
+"""The signers whose keys are files; the other follows from the API's secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,14 @@ class Caller:
     subject: str
     roles: tuple[str, ...]
     permissions: frozenset[str]
+    name: str = ""
+    """What people call them, where that is not the subject: an e-mail address, say."""
+    signer: str = ""
+    expires_at: datetime | None = None
+
+    @property
+    def called(self) -> str:
+        return self.name or self.subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +116,9 @@ class Signer:
             raise Misconfigured(f"{path} is not an Ed25519 key.")
         return cls(path.stem, key)
 
-    def sign(self, subject: str, roles: list[str], now: datetime, life: timedelta) -> str:
+    def sign(
+        self, subject: str, roles: list[str], now: datetime, life: timedelta, *, name: str = ""
+    ) -> str:
         claims = {
             "iss": ISSUER,
             "aud": AUDIENCE,
@@ -116,6 +126,7 @@ class Signer:
             "roles": roles,
             "iat": now,
             "exp": now + life,
+            **({"name": name} if name else {}),
         }
         return jwt.encode(claims, self.key, algorithm="EdDSA", headers={"kid": self.kid})
 
@@ -127,10 +138,10 @@ class Verifier:
         self.keys = keys
 
     @classmethod
-    def load(cls, folder: Path) -> "Verifier":
-        """From `<kid>.pub` for every kid of SIGNERS. Raises Misconfigured."""
-        keys: dict[str, Ed25519PublicKey] = {}
-        for kid in SIGNERS:
+    def load(cls, folder: Path, session: Ed25519PublicKey) -> "Verifier":
+        """From `<kid>.pub` for every kid of KEY_FILES. Raises Misconfigured."""
+        keys = {"session": session}
+        for kid in KEY_FILES:
             try:
                 key = load_pem_public_key((folder / f"{kid}.pub").read_bytes())
             except (OSError, ValueError) as failed:
@@ -155,63 +166,19 @@ class Verifier:
                 options={"require": ["exp", "iat", "iss", "aud", "sub"]},
             )
         except jwt.ExpiredSignatureError:
-            raise NotSignedIn(
-                "Your sign-in has run out.", hint="drc up  (on the machine that runs the API)"
-            ) from None
+            raise NotSignedIn("Your sign-in has run out.", hint=SIGN_IN) from None
         except jwt.InvalidTokenError as failed:
-            raise NotSignedIn(f"That token is not valid: {failed}.", hint="drc up") from None
+            raise NotSignedIn(f"That token is not valid: {failed}.", hint=SIGN_IN) from None
         roles = tuple(role for role in claims.get("roles", []) if role in SIGNERS[kid])
         granted = frozenset[str]().union(*(ROLES[role] for role in roles))
-        return Caller(claims["sub"], roles, granted)
-
-
-@dataclass(frozen=True, slots=True)
-class Secrets:
-    """What follows from the API's one secret, so that none of it has to be stored anywhere."""
-
-    secret: bytes
-
-    def __repr__(self) -> str:
-        return "Secrets([REDACTED])"
-
-    @classmethod
-    def load(cls, path: Path) -> "Secrets":
-        """At least 32 bytes from a file. Raises Misconfigured."""
-        try:
-            secret = path.read_bytes()
-        except OSError as failed:
-            raise Misconfigured(f"The API's secret cannot be read: {failed}") from None
-        if len(secret) < 32:
-            raise Misconfigured(f"{path} holds fewer than 32 bytes.")
-        return cls(secret)
-
-    def _derive(self, *parts: str) -> bytes:
-        return hmac.digest(self.secret, "\0".join(parts).encode(), "sha256")
-
-    def bespoke_token(self, vessel_id: str, attempt: int) -> str:
-        """The one-use token of one attempt; the reservation stores only its hash."""
-        return self._derive("attempt", vessel_id, str(attempt)).hex()
-
-    def jupyter_token(self, vessel_id: str) -> str:
-        return self._derive("jupyter", vessel_id).hex()
-
-    def host_key(self, login: str, name: str) -> Ed25519PrivateKey:
-        """The vessel's SSH host key: the same each time its owner comes back to the name."""
-        return Ed25519PrivateKey.from_private_bytes(self._derive("hostkey", login, name))
-
-
-def token_hash(token: str) -> bytes:
-    """SHA-256; the token has 256 random bits, so no slow hash is needed."""
-    return hashlib.sha256(token.encode()).digest()
-
-
-def openssh_private(key: Ed25519PrivateKey) -> str:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
-
-
-def openssh_public(key: Ed25519PrivateKey) -> str:
-    """`ssh-ed25519 AAAA…`, without a comment."""
-    return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+        return Caller(
+            subject=claims["sub"],
+            roles=roles,
+            permissions=granted,
+            name=str(claims.get("name", "")),
+            signer=kid,
+            expires_at=datetime.fromtimestamp(claims["exp"], UTC),
+        )
 
 
 _SYSTEM_NAMES = frozenset(

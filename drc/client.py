@@ -20,15 +20,23 @@ SILENCE = 45.0  # seconds; the stream says something every 15
 class Client:
     """One connection pool to one API. `token` is called for each request, so it can be renewed.
 
+    `renew`: asked for another token when one was not taken; whether there is one now.
+
     `timeout`: for whoever would rather have no answer than a late one; in seconds, for each of
     connecting, sending and waiting for more.
     """
 
     def __init__(
-        self, url: str, token: Callable[[], str | None], *, timeout: float | None = None
+        self,
+        url: str,
+        token: Callable[[], str | None],
+        *,
+        renew: Callable[[], bool] = lambda: False,
+        timeout: float | None = None,
     ) -> None:
         self.url = url
         self.token = token
+        self.renew = renew
         # the certificates of the world are read (35 ms) only where one will be checked
         verify = not url.startswith("http://")
         patience = TIMEOUT if timeout is None else httpx.Timeout(timeout)
@@ -44,16 +52,28 @@ class Client:
         headers: dict[str, str] | None = None,
     ) -> Any:
         """The answer's JSON, or None when it is empty. Raises the family of drc.errors."""
+        answer = self._ask(method, path, body, params, headers)
+        if answer.status_code == 401 and self.renew():
+            answer = self._ask(method, path, body, params, headers)
+        return content_of(answer)
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        params: dict[str, Any] | None,
+        headers: dict[str, str] | None,
+    ) -> httpx.Response:
         with translated(self.url):
-            answer = self.http.request(
+            return self.http.request(
                 method, path, json=body, params=params, headers={**self._auth(), **(headers or {})}
             )
-        if answer.status_code >= 300:
-            raise problem_of(answer)
-        try:
-            return answer.json() if answer.content else None
-        except ValueError:
-            raise problem_of(answer) from None
+
+    def call_openly(self, method: str, path: str, body: Any = None) -> Any:
+        """As `call`, but as nobody: for signing in and out."""
+        with translated(self.url):
+            return content_of(self.http.request(method, path, json=body))
 
     def events(
         self,
@@ -110,9 +130,9 @@ class Client:
     def _auth(self) -> dict[str, str]:
         token = self.token()
         if not token:
-            raise NotSignedIn(hint="drc up  signs you in on this machine.")
+            raise NotSignedIn(hint="drc login;  on the machine that runs the API: drc up")
         if not (token.isascii() and token.isprintable()):
-            raise NotSignedIn("That token is not valid: it has other letters.", hint="drc up")
+            raise NotSignedIn("That token is not valid: it has other letters.", hint="drc login")
         return {"Authorization": f"Bearer {token}"}
 
     def close(self) -> None:
@@ -140,6 +160,16 @@ class translated:
             raise ApiUnreachable(f"The connection to {self.url} broke: {failed}") from failed
         if isinstance(failed, httpx.InvalidURL):
             raise ApiUnreachable(f"“{self.url}” is not the address of an API.") from failed
+
+
+def content_of(answer: httpx.Response) -> Any:
+    """An answer's JSON, or None when it is empty. Raises the family of drc.errors."""
+    if answer.status_code >= 300:
+        raise problem_of(answer)
+    try:
+        return answer.json() if answer.content else None
+    except ValueError:
+        raise problem_of(answer) from None
 
 
 def problem_of(answer: httpx.Response) -> DrcError:

@@ -3,8 +3,9 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from drc import __version__
 from drc.errors import Misconfigured
@@ -46,6 +47,42 @@ def count(environ: Mapping[str, str], name: str, default: int) -> int:
     return int(value)
 
 
+SCOPE = "openid email profile"
+
+
+@dataclass(frozen=True, slots=True)
+class LoginSettings:
+    """The identity provider, and who has which role."""
+
+    issuer: str | None = None
+    client_id: str | None = None
+    client_secret: str | None = None
+    """Of a program on people's machines, so that it is none; Google wants it nevertheless."""
+    scope: str = SCOPE
+    ports: tuple[int, ...] = ()
+    roles: Path | None = None
+
+
+def login_settings(environ: Mapping[str, str]) -> LoginSettings:
+    """Raises Misconfigured."""
+    issuer = environ.get("DRC_OIDC_ISSUER") or None
+    local = ("http://127.0.0.1:", "http://localhost:", "http://[::1]:")
+    if issuer and not issuer.startswith(("https://", *local)):
+        raise Misconfigured(f"DRC_OIDC_ISSUER is “{issuer}”, which is no https address.")
+    ports = environ.get("DRC_OIDC_PORTS", "").replace(",", " ").split()
+    if not all(port.isascii() and port.isdigit() and 0 < int(port) < 65536 for port in ports):
+        raise Misconfigured(f"DRC_OIDC_PORTS is “{' '.join(ports)}”, not a list of ports.")
+    roles = environ.get("DRC_ROLES")
+    return LoginSettings(
+        issuer=issuer,
+        client_id=need(environ, "DRC_OIDC_CLIENT_ID") if issuer else None,
+        client_secret=environ.get("DRC_OIDC_CLIENT_SECRET") or None,
+        scope=environ.get("DRC_OIDC_SCOPE", SCOPE),
+        ports=tuple(map(int, ports)),
+        roles=Path(roles) if roles else None,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
     database_url: str
@@ -55,6 +92,7 @@ class ApiSettings:
     port: int
     image: str
     migrate_url: str | None
+    login: LoginSettings = field(default_factory=LoginSettings)
 
 
 def api_settings(environ: Mapping[str, str]) -> ApiSettings:
@@ -72,18 +110,28 @@ def api_settings(environ: Mapping[str, str]) -> ApiSettings:
         port=count(environ, "DRC_PORT", 8787),
         image=environ.get("DRC_IMAGE", DEFAULT_IMAGE),
         migrate_url=environ.get("DRC_MIGRATE_URL"),
+        login=login_settings(environ),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Which API the command line talks to, and as whom."""
+    """Which API the command line talks to, as whom, and how it stays signed in."""
 
     url: str
     token: str | None
+    expires_at: float | None = None
+    """By this machine's clock; None: of a token that is not renewed."""
+    refresh: str | None = None
+    """What renews the token, where the system has no keyring to keep it."""
 
     def __repr__(self) -> str:
         return f"Account({self.url!r}, [REDACTED])"
+
+    @property
+    def stays(self) -> bool:
+        """Whether its token is renewed."""
+        return self.expires_at is not None
 
 
 def account_file(environ: Mapping[str, str] = os.environ) -> Path:
@@ -93,18 +141,25 @@ def account_file(environ: Mapping[str, str] = os.environ) -> Path:
 
 def load_account(environ: Mapping[str, str] = os.environ) -> Account:
     """DRC_URL and DRC_TOKEN, else the file that signing in wrote. Raises Misconfigured."""
-    saved: dict[str, str] = {}
+    saved: dict[str, Any] = {}
     file = account_file(environ)
     try:
         saved = dict(json.loads(file.read_text()))
+        expires_at, refresh = saved.get("expires_at"), saved.get("refresh")
+        if not isinstance(expires_at, float | None) or not isinstance(refresh, str | None):
+            raise ValueError("it is not as drc writes it")
     except FileNotFoundError:
-        pass
+        expires_at = refresh = None
     except (OSError, ValueError, TypeError) as failed:
         raise Misconfigured(
-            f"{file} cannot be read: {failed}", hint="drc up writes it anew."
+            f"{file} cannot be read: {failed}", hint="drc login, or drc up, writes it anew."
         ) from None
-    url = environ.get("DRC_URL") or saved.get("url") or DEFAULT_URL
-    return Account(url.rstrip("/"), environ.get("DRC_TOKEN") or saved.get("token"))
+    url = (environ.get("DRC_URL") or saved.get("url") or DEFAULT_URL).rstrip("/")
+    if environ.get("DRC_TOKEN"):
+        return Account(url, environ["DRC_TOKEN"])
+    if url != str(saved.get("url", url)).rstrip("/"):
+        return Account(url, None)  # what one API gave is not shown to another
+    return Account(url, saved.get("token"), expires_at, refresh)
 
 
 def save_account(account: Account, environ: Mapping[str, str] = os.environ) -> None:
@@ -114,5 +169,5 @@ def save_account(account: Account, environ: Mapping[str, str] = os.environ) -> N
     fresh = file.with_suffix(".new")
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-        json.dump({"url": account.url, "token": account.token}, out)
+        json.dump(asdict(account), out)
     fresh.replace(file)

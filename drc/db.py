@@ -25,6 +25,7 @@ from drc.errors import (
     HostTaken,
     Misconfigured,
     NameTaken,
+    ProofUsed,
     RequestChanged,
 )
 
@@ -35,6 +36,7 @@ CONSTRAINTS: dict[str, type[DrcError]] = {
     "a_request_is_made_once": RequestChanged,
     "a_gpu_is_on_one_host": HostTaken,
     "a_host_is_added_once": HostTaken,
+    "a_proof_begins_one_session": ProofUsed,
 }
 """What the violation of a constraint means to the person whose request ran into it."""
 

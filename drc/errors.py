@@ -12,10 +12,13 @@ DrcError
 │  ├─ WrongState        the vessel's state does not allow the verb
 │  ├─ StaleAttempt      a callback of another attempt, vessel or time
 │  ├─ RequestChanged    an idempotency key used again with another request
-│  ├─ NotSignedIn · Forbidden
+│  ├─ NotSignedIn
+│  │  └─ ProofUsed          an identity provider's token that has begun a session already
+│  ├─ Forbidden
 │  └─ StartFailed       the vessel failed before anybody could enter it
 ├─ Unreachable      something we need does not answer; again may help        exit 4, 503
 │  ├─ ApiUnreachable · DatabaseUnreachable · EngineFailed
+│  ├─ ProviderUnreachable
 │  ├─ HostUnreachable
 │  │  └─ HostKeyChanged     it shows another host key than the pinned one
 └─ Misconfigured    this program cannot start as configured                  exit 5, 500
@@ -135,6 +138,10 @@ class NotSignedIn(Refused):
     http_status = 401
 
 
+class ProofUsed(NotSignedIn):
+    """That proof of who you are has been used already."""
+
+
 class Forbidden(Refused):
     """Your token does not carry the permission for this."""
 
@@ -160,6 +167,10 @@ class ApiUnreachable(Unreachable):
 
 class DatabaseUnreachable(Unreachable):
     """The database does not answer."""
+
+
+class ProviderUnreachable(Unreachable):
+    """The identity provider does not answer."""
 
 
 class HostUnreachable(Unreachable):

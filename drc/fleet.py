@@ -58,6 +58,22 @@ def ensure_owner(db: Database, subject: str, login: str) -> Row | None:
     return db.one("ensure_owner", subject=subject, login=login)
 
 
+def begin_session(db: Database, id: str, owner_id: int, claims: Row, **more: Any) -> Row:
+    return db.always("begin_session", id=id, owner_id=owner_id, claims=Jsonb(claims), **more)
+
+
+def renew_session(db: Database, id: str, generation: int, grace: timedelta) -> Row | None:
+    return db.one("renew_session", id=id, generation=generation, grace=grace)
+
+
+def end_session(db: Database, id: str, why: str) -> bool:
+    return bool(db.one("end_session", id=id, why=why))
+
+
+def forget_sessions(db: Database, age: timedelta) -> int:
+    return len(db.all("forget_sessions", age=age))
+
+
 def add_key(db: Database, owner_id: int, name: str, line: str, fingerprint: str) -> bool:
     return bool(db.one("add_key", owner_id=owner_id, name=name, line=line, fingerprint=fingerprint))
 

@@ -12,12 +12,12 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from drc.auth import SIGNERS
+from drc.auth import KEY_FILES
 
 
 def make_keys(folder: Path) -> None:
     """`<kid>.pem` (0600) and `<kid>.pub` for every signer, and `secret`."""
-    for kid in SIGNERS:
+    for kid in KEY_FILES:
         key = Ed25519PrivateKey.generate()
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         _write_private(folder / f"{kid}.pem", pem)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request
 
 from drc import fleet
 from drc.api.context import Context, context_of
-from drc.auth import PERMISSIONS, Caller, unix_name
+from drc.auth import PERMISSIONS, SIGN_IN, Caller, unix_name
 from drc.db import Row
 from drc.errors import Forbidden, NotSignedIn
 
@@ -18,7 +18,7 @@ Here = Annotated[Context, Depends(context_of)]
 def caller_of(request: Request, here: Here) -> Caller:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
-        raise NotSignedIn(hint="drc up  (on the machine that runs the API)")
+        raise NotSignedIn(hint=SIGN_IN)
     return here.verifier.verify(token)
 
 
@@ -28,13 +28,15 @@ Calling = Annotated[Caller, Depends(caller_of)]
 def owner_of(caller: Calling, here: Here) -> Row:
     """The caller's row: id, login, uid. Made when a person is seen for the first time."""
     known = here.owners.get(caller.subject)
-    if known:
-        return known
-    login = unix_name(caller.subject)
+    return known or make_owner(here, caller.subject, unix_name(caller.subject))
+
+
+def make_owner(here: Context, subject: str, login: str) -> Row:
+    """The row of a subject, with this login or one like it where it is new. Raises Forbidden."""
     for suffix in ("", *map(str, range(2, 100))):
-        owner = fleet.ensure_owner(here.db, caller.subject, login + suffix)
+        owner = fleet.ensure_owner(here.db, subject, login + suffix)
         if owner:
-            here.owners[caller.subject] = owner
+            here.owners[subject] = owner
             return owner
     raise Forbidden(f"A hundred people are called {login} here.")
 
@@ -58,7 +60,7 @@ class Needs:
 
 
 class Routes:
-    """An APIRouter whose every route names the permissions that it needs."""
+    """An APIRouter whose every route names the permissions that it needs, or is open to all."""
 
     def __init__(self, tag: str) -> None:
         self.router = APIRouter(prefix="/v1", tags=[tag])
@@ -73,6 +75,10 @@ class Routes:
             openapi_extra={"x-permissions": list(permissions)},
             **more,
         )
+
+    def open(self, method: str, path: str, **more: Any) -> Callable[..., Any]:
+        """For those who have no token yet."""
+        return self.router.api_route(path, methods=[method], **more)
 
     def get(self, path: str, *permissions: str, **more: Any) -> Callable[..., Any]:
         return self._add("GET", path, permissions, **more)

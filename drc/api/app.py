@@ -15,6 +15,7 @@ from drc.api import (
     logs,
     metrics,
     problems,
+    sessions,
     sweep,
     vessels,
 )
@@ -22,12 +23,15 @@ from drc.api.access import Here, Routes
 from drc.api.capacity import Capacity
 from drc.api.context import Context
 from drc.api.doorbell import Doorbell
+from drc.api.provider import Provider
 from drc.api.queue import serve_queue
+from drc.api.roles import Roles
 from drc.api.stream import Stream
 from drc.api.waker import Waker
-from drc.auth import Secrets, Verifier
-from drc.config import ApiSettings
+from drc.auth import Verifier
+from drc.config import ApiSettings, LoginSettings
 from drc.db import Database, migrate
+from drc.secret import Secrets
 
 operations = Routes("operations")
 
@@ -39,7 +43,8 @@ def read_metrics(here: Here) -> Response:
 
 def open_context(settings: ApiSettings) -> Context:
     """Connects, and starts the doorbell and the event reader. Raises Misconfigured, Unreachable."""
-    verifier, secrets = Verifier.load(settings.keys), Secrets.load(settings.secret)
+    secrets, roles = Secrets.load(settings.secret), Roles(settings.login.roles)
+    verifier = Verifier.load(settings.keys, secrets.access_key().public_key())
     if settings.migrate_url:
         migrate(settings.migrate_url)
     db = Database(settings.database_url, name="drc-api")
@@ -53,10 +58,19 @@ def open_context(settings: ApiSettings) -> Context:
         capacity=Capacity(db),
         waker=waker,
         default_image=settings.image,
+        login=settings.login,
+        roles=roles,
+        provider=provider_of(settings.login),
         closers=[waker.close, stream.close, doorbell.close, db.close],
     )
     waker.start(lambda: serve_queue(context))
     return context
+
+
+def provider_of(login: LoginSettings) -> Provider | None:
+    if not login.issuer or not login.client_id:
+        return None
+    return Provider(login.issuer, login.client_id)
 
 
 def create_app(context: Context) -> FastAPI:
@@ -77,7 +91,7 @@ def create_app(context: Context) -> FastAPI:
         fleet.read_now(context.db)
         return {"status": "ok", "version": __version__}
 
-    for routes in (vessels, logs, fleetwide, images, keys, events, conduct):
+    for routes in (sessions, vessels, logs, fleetwide, images, keys, events, conduct):
         app.include_router(routes.routes.router)
     app.include_router(operations.router)
     problems.install(app)

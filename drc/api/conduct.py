@@ -17,9 +17,9 @@ from drc.api.shapes import (
     StepReport,
     Why,
 )
-from drc.auth import openssh_private, openssh_public, token_hash
 from drc.errors import NoSuchBuild, NoSuchHost, NoSuchVessel, StaleAttempt, Unreachable
 from drc.fleet import EVENTS, WORK
+from drc.secret import openssh_private, openssh_public, token_hash
 from drc.sshkey import parse_public_key
 from drc.vessel import State
 

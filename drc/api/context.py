@@ -8,10 +8,14 @@ from fastapi import Request
 
 from drc.api.capacity import Capacity
 from drc.api.doorbell import Doorbell
+from drc.api.provider import Provider
+from drc.api.roles import Roles
 from drc.api.stream import Stream
 from drc.api.waker import Waker
-from drc.auth import Secrets, Verifier
+from drc.auth import Verifier
+from drc.config import LoginSettings
 from drc.db import Database, Row
+from drc.secret import Secrets
 
 
 @dataclass(slots=True)
@@ -24,6 +28,9 @@ class Context:
     capacity: Capacity
     waker: Waker
     default_image: str
+    login: LoginSettings
+    roles: Roles
+    provider: Provider | None
     owners: dict[str, Row] = field(default_factory=dict[str, Row])
     """Owners by subject. An owner's row never changes."""
     closers: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])

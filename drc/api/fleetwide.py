@@ -157,7 +157,7 @@ def drain(name: str, caller: Calling, here: Here) -> dict[str, Any]:
     """Cordon it, and end the vessels that are on it. Returns their names."""
     found(fleet.cordon_host(here.db, name, True), name)
     rows = on_host(here, name)
-    reason = f"{name} is drained ({caller.subject})"
+    reason = f"{name} is drained ({caller.called})"
     ended = [row for row in rows if fleet.stop_vessel(here.db, str(row["id"]), reason)]
     here.doorbell.ring(WORK, EVENTS)
     return {"vessels": [{"name": row["name"], "owner": row["owner"]} for row in ended]}
@@ -182,7 +182,7 @@ def remove(
         found(fleet.cordon_host(here.db, name, True), name)
         for row in on_host(here, name):
             id = str(row["id"])
-            fleet.fail_vessel(here.db, id, row["attempt"], f"{name} is lost ({caller.subject})")
+            fleet.fail_vessel(here.db, id, row["attempt"], f"{name} is lost ({caller.called})")
             fleet.bury_vessel(here.db, id, row["attempt"])
         fleet.remove_host(here.db, host["id"])
         here.doorbell.ring(EVENTS)

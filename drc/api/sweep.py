@@ -13,6 +13,7 @@ from drc.vessel import RESERVED_LIMIT, STARTING_LIMIT, State
 
 PAUSE = 5.0  # seconds; every process sweeps, and each step is safe to do twice at once
 REQUEST_AGE = timedelta(hours=24)
+SESSION_AGE = timedelta(days=7)  # after its end; what began it has run out long before
 
 log = logging.getLogger("drc.api.sweep")
 
@@ -37,6 +38,7 @@ def run_once(here: Context) -> dict[str, int]:
         "failed": failed,
         "placed": serve_queue(here),
         "forgotten": fleet.forget_requests(here.db, REQUEST_AGE),
+        "sessions": fleet.forget_sessions(here.db, SESSION_AGE),
     }
 
 

@@ -23,7 +23,7 @@ from drc.api.shapes import (
     vessel_view,
 )
 from drc.api.wishes import hash_of, wish_of
-from drc.auth import Caller, openssh_public
+from drc.auth import Caller
 from drc.db import Row
 from drc.errors import (
     BadInput,
@@ -39,6 +39,7 @@ from drc.errors import (
 from drc.fleet import EVENTS, WORK, Wish
 from drc.machine import check_name, parse_lifetime, show_memory
 from drc.plan import Place, waits_for
+from drc.secret import openssh_public
 from drc.vessel import AGEING, LONGEST_LIFETIME, State
 
 routes = Routes("vessels")
@@ -276,4 +277,4 @@ def stop_any(id: uuid.UUID, why: Why, caller: Calling, here: Here) -> Vessel:
     """End anybody's vessel, saying why."""
     if not fleet.read_vessels(here.db, id=str(id), ended=True):
         raise NoSuchVessel("There is no such vessel.")
-    return end(here, str(id), f"{why.reason} ({caller.subject})")
+    return end(here, str(id), f"{why.reason} ({caller.called})")

@@ -8,10 +8,11 @@ from drc import fleet
 from drc.api.context import Context
 from drc.api.names import invent_name
 from drc.api.shapes import VesselRequest, check_env, check_image
-from drc.auth import Caller, token_hash
+from drc.auth import Caller
 from drc.errors import BadInput, Forbidden, NoSuchHost, NoSuchQueue
 from drc.fleet import Wish
 from drc.machine import check_name, model_key, parse_lifetime, parse_memory
+from drc.secret import token_hash
 from drc.vessel import DEFAULT_LIFETIME, LONGEST_LIFETIME
 
 MOST_GPUS = 1024
@@ -28,7 +29,7 @@ def usable_queues(here: Context, caller: Caller, names: list[str]) -> list[str]:
         if name not in users:
             raise NoSuchQueue(f"There is no queue called {name}.", hint="drc queue list")
         allowed = users[name]
-        if allowed is not None and caller.subject not in allowed:
+        if allowed is not None and not {caller.subject, caller.name} & set(allowed):
             who = f"Only {' and '.join(allowed)} may" if allowed else "Nobody may"
             raise Forbidden(f"{who} use the queue {name}.", hint="drc queue list")
     return asked

@@ -9,11 +9,10 @@ if TYPE_CHECKING:
 
 @cache
 def client() -> "Client":
-    from drc.client import Client
+    from drc.cli.session import client_of
     from drc.config import load_account
 
-    account = load_account()
-    return Client(account.url, lambda: account.token)
+    return client_of(load_account())
 
 
 def get(path: str, **params: Any) -> Any:

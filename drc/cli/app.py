@@ -15,6 +15,7 @@ from drc.cli import (
     images,
     joining,
     keys,
+    login,
     plan,
     queues,
     up,
@@ -105,5 +106,8 @@ app.add_typer(queues.app, name="queue")
 app.add_typer(keys.app, name="key")
 app.add_typer(images.app, name="image")
 app.command()(doctor.doctor)
+app.command()(login.login)
+app.command()(login.logout)
+app.command()(login.whoami)
 app.command()(up.up)
 app.command()(up.down)

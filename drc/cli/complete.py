@@ -17,11 +17,10 @@ Offers = list[tuple[str, str]]
 def offers(path: str, made: Callable[[list[dict[str, Any]]], Offers], **params: Any) -> Offers:
     """What is made of the API's answer. Whatever goes wrong: an error in a line is no help."""
     with suppress(Exception):
-        from drc.client import Client
+        from drc.cli.session import client_of
         from drc.config import load_account
 
-        account = load_account()
-        client = Client(account.url, lambda: account.token, timeout=PATIENCE)
+        client = client_of(load_account(), timeout=PATIENCE)
         return made(client.call("GET", path, params=params or None))
     return []
 

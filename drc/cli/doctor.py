@@ -144,14 +144,15 @@ class Checkup:
 
         from drc import __version__
         from drc.cli import finding, laptop
-        from drc.client import Client, translated
+        from drc.cli.session import client_of
+        from drc.client import translated
         from drc.config import load_account
         from drc.errors import DrcError, NotSignedIn
 
         try:
             account = load_account()
             with translated(account.url):
-                client = Client(account.url, lambda: account.token, timeout=PATIENCE)
+                client = client_of(account, timeout=PATIENCE)
             begun, now = time.monotonic(), datetime.now(UTC)
             version, date = health(client)
             spent = time.monotonic() - begun
@@ -170,9 +171,9 @@ class Checkup:
             hint = "It is the one in DRC_TOKEN:  unset DRC_TOKEN" if ours else failed.hint
             yield finding.wrong("sign-in", failed.message, hint)
             return
-        claims = laptop.claims_of(account.token or "")
+        claims = laptop.claims_of(client.token() or "")
         self.client, self.roles = client, claims.get("roles") or []
-        yield finding.sign_in(claims, now)
+        yield finding.sign_in(claims, now, renews=account.stays)
         if self.keys:
             yield finding.known_key(self.keys, known)
 

@@ -172,18 +172,24 @@ def version(here: str, there: str) -> Finding:
     return look("version", f"This drc is {here}, the API's {there}.", f"pip install drc=={there}")
 
 
-def sign_in(claims: Mapping[str, Any], now: datetime) -> Finding:
-    """`claims`: of a token that the API has taken; empty where it cannot be read here."""
+def sign_in(claims: Mapping[str, Any], now: datetime, *, renews: bool = False) -> Finding:
+    """`claims`: of a token that the API has taken; empty where it cannot be read here.
+
+    `renews`: it is one of a session.
+    """
     if not claims:
         return well("sign-in", "The API takes your token.")
-    who = f"{claims.get('sub')}, as {listed(claims.get('roles') or ['nobody in particular'])}"
+    roles = listed(claims.get("roles") or ["nobody in particular"])
+    who = f"{claims.get('name') or claims.get('sub')}, as {roles}"
+    if renews:
+        return well("sign-in", f"{who}; renewed by itself")
     try:
         life = timedelta(seconds=claims["exp"] - claims["iat"])
         left = datetime.fromtimestamp(claims["exp"], now.tzinfo) - now
     except (KeyError, TypeError, ValueError, OverflowError):
         return well("sign-in", who)
     if left < life / 10:
-        return look("sign-in", f"{who}; only for {show_span(left)} more", "drc up")
+        return look("sign-in", f"{who}; only for {show_span(left)} more", "drc login")
     return well("sign-in", f"{who}; for {show_span(left)} more")
 
 

@@ -25,10 +25,9 @@ def up(
     """Start drc on this machine: Postgres, API, conductor, undertaker, and a first vessel."""
     import os
 
-    from drc.cli import create, sshconfig
+    from drc.cli import create, session, sshconfig
     from drc.cli.account import client
     from drc.cli.look import say
-    from drc.config import Account, save_account
 
     told = {
         "simulate": simulate,
@@ -41,7 +40,8 @@ def up(
     if os.environ.get("SUDO_USER") and os.geteuid() == 0:
         say("  This is root's drc. Without sudo it is yours: it asks for sudo itself.", fg="yellow")
     answer = as_root("up", {"state": state, "person": person(), **told})
-    save_account(Account(answer["url"], answer["token"]))
+    with session.locked():
+        session.keep(answer["url"], answer["tokens"])
     client.cache_clear()
     for path in sshconfig.public_keys():
         client().call("POST", "/v1/keys", {"key": path.read_text().strip()})
@@ -83,10 +83,10 @@ def down(
     import contextlib
     import shutil
 
-    from drc.cli import sshconfig
+    from drc.cli import session, sshconfig
     from drc.cli.look import say
-    from drc.config import account_file
-    from drc.errors import BadInput
+    from drc.config import account_file, load_account
+    from drc.errors import BadInput, Misconfigured
 
     if purge not in (None, "", "homes") or (purge and not clean):
         raise BadInput("--purge homes goes with --clean, and takes no other word.")
@@ -99,7 +99,10 @@ def down(
     answer = as_root("clean", {"state": state, "homes": purge == "homes"})
     sshconfig.exclude()
     shutil.rmtree(sshconfig.our_folder(), ignore_errors=True)
+    with contextlib.suppress(Misconfigured):  # its file is damaged
+        session.forget(load_account().url)
     account_file().unlink(missing_ok=True)
+    account_file().with_suffix(".lock").unlink(missing_ok=True)
     for folder in (account_file().parent, sshconfig.ssh_folder()):
         with contextlib.suppress(OSError):
             folder.rmdir()  # those that hold nothing else

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from drc.auth import SIGNERS
+from drc.auth import KEY_FILES
 from drc.up.state import USER, State
 
 SSHD = """\
@@ -55,7 +55,7 @@ def write_private(path: Path, content: bytes, owner: str) -> None:
 
 def make_secrets(state: State) -> None:
     """The signing keys, the API's secret and the conductor's SSH key, those that are missing."""
-    for kid in SIGNERS:
+    for kid in KEY_FILES:
         if not state.path("keys", f"{kid}.pem").exists():
             key = Ed25519PrivateKey.generate()
             public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

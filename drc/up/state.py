@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from drc.config import login_settings
 from drc.errors import Misconfigured
 
 DEFAULT_STATE = Path("/var/lib/drc")
@@ -78,6 +79,25 @@ class State:
         fresh = self.path(name + ".new")
         fresh.write_text(json.dumps(value, indent=2))
         fresh.replace(self.path(name))
+
+    def login(self) -> dict[str, str]:
+        """What `login.env` there says of the identity provider: lines like DRC_OIDC_ISSUER=…
+
+        Raises Misconfigured.
+        """
+        file = self.path("login.env")
+        said: dict[str, str] = {}
+        lines = file.read_text().splitlines() if file.exists() else []
+        for line in filter(None, map(str.strip, lines)):
+            name, _, value = line.partition("=")
+            if name.startswith("DRC_OIDC_") or name == "DRC_ROLES":
+                said[name] = value.strip("\"'")
+            elif not line.startswith("#"):
+                raise Misconfigured(
+                    f"{file} has the line “{line}”.", hint="See docs/access.md for what it may say."
+                )
+        login_settings(said)
+        return said
 
     def choices(self, **told: object) -> Choices:
         """What was chosen before, changed by what is told now."""

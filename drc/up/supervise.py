@@ -45,6 +45,7 @@ def programs(state: State, choices: Choices, postgres: Postgres) -> list[Program
         "DRC_KEYS": str(keys),
         "DRC_SECRET": str(keys / "secret"),
         "DRC_PORT": str(choices.port),
+        **state.login(),
     }
     conductor = {
         "DRC_DATABASE_URL": postgres.url("drc_conductor"),

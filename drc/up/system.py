@@ -1,6 +1,7 @@
 """Bringing a machine up and down: the part that needs root."""
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -27,7 +28,7 @@ from drc.up.content import digest
 from drc.up.postgres import Postgres
 from drc.up.state import USER, Choices, Made, State, is_alive, read_pid
 
-SIGN_IN = timedelta(days=30)
+SIGN_IN = timedelta(minutes=10)
 API_TIMEOUT = 30.0
 HOST_TIMEOUT = 60.0
 PROGRAMS = {
@@ -46,7 +47,7 @@ def say(what: str, detail: str = "", since: float | None = None) -> None:
 def up(state: State, person: str, told: dict[str, Any]) -> dict[str, Any]:
     """Everything that is missing, in order; quick when nothing is.
 
-    Returns `url`, `token` (of the person who asked), `host` and `simulated`.
+    Returns `url`, `tokens` (a session of the person who asked), `host` and `simulated`.
     """
     state.make()
     with state.locked():
@@ -83,7 +84,9 @@ def up(state: State, person: str, told: dict[str, Any]) -> dict[str, Any]:
         host = ensure_host(client, choices, host_key, told.get("simulate") is not None)
         cards = f"{host['n_gpus']} GPUs" + (" (simulated)" if host["simulated"] else "")
         say("host", f"{host['name']}: {host['cpus']} CPUs, {cards}", begun)
-        return {"url": url, "token": token, "host": host["name"], "simulated": host["simulated"]}
+        proof = {"id_token": token, "client": "drc up"}
+        tokens = client.call_openly("POST", "/v1/login", proof)
+        return {"url": url, "tokens": tokens, "host": host["name"], "simulated": host["simulated"]}
 
 
 def install(programs: dict[str, str], made: Made) -> None:
@@ -125,14 +128,18 @@ def engine_and_images(state: State) -> dict[str, Any]:
 
 
 def sign(state: State, person: str) -> str:
-    """The first token is signed with the key file itself, which only root can read."""
+    """The first token is signed with the key file itself, which only root can read. It is for these
+    few requests, and the proof that a session begins with.
+    """
     signer = Signer.load(state.path("keys", "api.pem"))
     return signer.sign(person, ["operator"], datetime.now(UTC), SIGN_IN)
 
 
 def start_programs(state: State, choices: Choices) -> None:
     """The supervisor; a running one is replaced when code or choices are others than its own."""
-    wanted = {"code": digest("drc", "conductor", "undertaker", "sql"), **asdict(choices)}
+    code = digest("drc", "conductor", "undertaker", "sql")
+    login = hashlib.sha256(repr(state.login()).encode()).hexdigest()
+    wanted = {"code": code, "login": login, **asdict(choices)}
     running = read_pid(state.path("run", "supervisor.pid"))
     if running and state.read("programs.json") == wanted:
         return

@@ -30,6 +30,18 @@ def test_make_up_again_finds_everything_there(up: Up) -> None:
     assert "drc create" in said
 
 
+def test_who_brought_it_up_is_an_operator_and_stays_signed_in(up: Up) -> None:
+    person = up.person
+    said = person.run("drc whoami")
+    assert re.search(r"^roles +operator$", said, re.MULTILINE)
+    assert "renewed by itself" in said
+    account = "~/.config/drc/account.json"
+    person.run(f'sed -i \'s/"expires_at": [0-9.]*/"expires_at": 1.0/\' {account}')
+    before = person.run(f"cat {account}")
+    person.run("drc list")
+    assert person.run(f"cat {account}") != before
+
+
 def test_a_drc_up_beside_another_says_so_and_waits_for_it(up: Up) -> None:
     person, _ = up
     with Path(person.env["STATE"], "run", "lock").open("w") as lock:

@@ -10,10 +10,13 @@ import psycopg
 from drc.api.capacity import Capacity
 from drc.api.context import Context
 from drc.api.doorbell import Doorbell
+from drc.api.roles import Roles
 from drc.api.stream import Stream
 from drc.api.waker import Waker
-from drc.auth import Secrets, Verifier
+from drc.auth import Verifier
+from drc.config import LoginSettings
 from drc.db import Database, Row, statement, translated
+from drc.secret import Secrets
 from tests.installation import make_keys
 
 IMAGE = "drc/vessel:test"
@@ -40,15 +43,19 @@ def context(db: Database, folder: Path, *, bells: Database | None = None) -> Ite
     """`bells`: what rings and listens, where that must not be `db`. Nobody serves the queue yet."""
     make_keys(folder)
     bells = bells or db
+    secrets = Secrets.load(folder / "secret")
     here = Context(
         db=db,
-        verifier=Verifier.load(folder),
-        secrets=Secrets.load(folder / "secret"),
+        verifier=Verifier.load(folder, secrets.access_key().public_key()),
+        secrets=secrets,
         doorbell=Doorbell(bells),
         stream=Stream(bells),
         capacity=Capacity(db),
         waker=Waker(),
         default_image=IMAGE,
+        login=LoginSettings(),
+        roles=Roles(None),
+        provider=None,
     )
     try:
         yield here

@@ -20,11 +20,8 @@ from drc.auth import (
     PERMISSIONS,
     ROLES,
     SIGNERS,
-    Secrets,
     Signer,
     Verifier,
-    openssh_public,
-    token_hash,
     unix_name,
 )
 from drc.errors import Misconfigured, NotSignedIn
@@ -33,6 +30,7 @@ from tests.installation import make_keys
 KEYS = {kid: Ed25519PrivateKey.generate() for kid in SIGNERS}
 VERIFIER = Verifier({kid: key.public_key() for kid, key in KEYS.items()})
 HOUR = timedelta(hours=1)
+SESSION = KEYS["session"].public_key()
 
 
 def now() -> datetime:
@@ -159,7 +157,7 @@ def test_every_role_has_a_signer_and_every_permission_a_role() -> None:
 def test_keys_are_read_from_a_folder(tmp_path: Path) -> None:
     make_keys(tmp_path)
     token = Signer.load(tmp_path / "undertaker.pem").sign("undertaker", ["undertaker"], now(), HOUR)
-    assert Verifier.load(tmp_path).verify(token).roles == ("undertaker",)
+    assert Verifier.load(tmp_path, SESSION).verify(token).roles == ("undertaker",)
 
 
 def test_a_signing_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
@@ -170,20 +168,19 @@ def test_a_signing_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
     assert "chmod 600" in refused.value.hint
 
 
-@pytest.mark.parametrize(("load", "name"), [(Signer.load, "api.pem"), (Secrets.load, "secret")])
-def test_a_missing_file_is_a_sentence(tmp_path: Path, load: Any, name: str) -> None:
+def test_a_missing_signing_key_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="cannot be read"):
-        load(tmp_path / name)
+        Signer.load(tmp_path / "api.pem")
 
 
 def test_a_missing_or_damaged_public_key_is_a_sentence(tmp_path: Path) -> None:
     make_keys(tmp_path)
     (tmp_path / "conductor.pub").write_text("nothing")
     with pytest.raises(Misconfigured, match="No public key for conductor"):
-        Verifier.load(tmp_path)
+        Verifier.load(tmp_path, SESSION)
     (tmp_path / "conductor.pub").unlink()
     with pytest.raises(Misconfigured, match="No public key for conductor"):
-        Verifier.load(tmp_path)
+        Verifier.load(tmp_path, SESSION)
 
 
 def test_a_damaged_signing_key_is_a_sentence(tmp_path: Path) -> None:
@@ -191,42 +188,6 @@ def test_a_damaged_signing_key_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "api.pem").write_text("nothing")
     with pytest.raises(Misconfigured, match="cannot be read"):
         Signer.load(tmp_path / "api.pem")
-
-
-def test_a_short_secret_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "secret").write_bytes(b"x" * 31)
-    with pytest.raises(Misconfigured, match="fewer than 32 bytes"):
-        Secrets.load(tmp_path / "secret")
-
-
-def test_all_that_follows_from_the_secret_is_the_same_each_time() -> None:
-    one, again, other = Secrets(b"a" * 32), Secrets(b"a" * 32), Secrets(b"b" * 32)
-    for derive in (
-        lambda s: s.bespoke_token("id", 1),
-        lambda s: s.jupyter_token("id"),
-        lambda s: openssh_public(s.host_key("ada", "bert")),
-    ):
-        assert derive(one) == derive(again) != derive(other)
-
-
-def test_each_purpose_and_each_subject_has_its_own_derivation() -> None:
-    secrets = Secrets(b"a" * 32)
-    tokens = [
-        secrets.bespoke_token("id", 1),
-        secrets.bespoke_token("id", 2),
-        secrets.bespoke_token("other", 1),
-        secrets.jupyter_token("id"),
-        secrets.jupyter_token("other"),
-        openssh_public(secrets.host_key("ada", "bert")),
-        openssh_public(secrets.host_key("adab", "ert")),
-        openssh_public(secrets.host_key("ada", "bert2")),
-    ]
-    assert len(set(tokens)) == len(tokens)
-    assert len(token_hash(tokens[0])) == 32
-
-
-def test_the_secret_does_not_show() -> None:
-    assert "aaaa" not in repr(Secrets(b"a" * 32)) + str([Secrets(b"a" * 32)])
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,12 @@ from drc.config import (
     DEFAULT_IMAGE,
     DEFAULT_URL,
     Account,
+    LoginSettings,
     account_file,
     api_settings,
     count,
     load_account,
+    login_settings,
     save_account,
 )
 from drc.errors import Misconfigured
@@ -48,6 +50,40 @@ def test_a_count_that_is_no_number_is_refused_by_name(value: str) -> None:
     assert count({}, "DRC_PORT", 1) == 1
 
 
+def test_without_a_provider_there_is_none() -> None:
+    assert login_settings({}) == LoginSettings()
+
+
+def test_a_provider_is_an_issuer_and_what_we_are_to_it() -> None:
+    told = {
+        "DRC_OIDC_ISSUER": "https://id.example.org/",
+        "DRC_OIDC_CLIENT_ID": "drc",
+        "DRC_OIDC_PORTS": "8765, 8766",
+        "DRC_ROLES": "/etc/drc/roles.toml",
+    }
+    assert login_settings(told) == LoginSettings(
+        issuer="https://id.example.org/",
+        client_id="drc",
+        ports=(8765, 8766),
+        roles=Path("/etc/drc/roles.toml"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "named"),
+    [
+        ({"DRC_OIDC_ISSUER": "http://id.example.org", "DRC_OIDC_CLIENT_ID": "x"}, "ISSUER"),
+        ({"DRC_OIDC_ISSUER": "id.example.org", "DRC_OIDC_CLIENT_ID": "x"}, "ISSUER"),
+        ({"DRC_OIDC_ISSUER": "https://id.example.org"}, "CLIENT_ID"),
+        ({"DRC_OIDC_PORTS": "8765-8770"}, "PORTS"),
+        ({"DRC_OIDC_PORTS": "70000"}, "PORTS"),
+    ],
+)
+def test_a_provider_that_cannot_be_is_refused_by_name(told: dict[str, str], named: str) -> None:
+    with pytest.raises(Misconfigured, match=named):
+        login_settings(told)
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> dict[str, str]:
     return {"XDG_CONFIG_HOME": str(tmp_path)}
@@ -65,13 +101,30 @@ def test_an_account_is_written_for_its_owner_only_and_read_back(home: dict[str, 
     assert [path.name for path in account_file(home).parent.iterdir()] == ["account.json"]
 
 
+def test_a_session_is_written_and_read_back(home: dict[str, str]) -> None:
+    account = Account("http://api", "access", 1234.5, "refresh")
+    save_account(account, home)
+    assert load_account(home) == account
+    assert account.stays
+    assert "refresh" not in repr(account)
+
+
 def test_the_environment_wins_over_the_file(home: dict[str, str]) -> None:
-    save_account(Account("http://saved", "saved"), home)
+    save_account(Account("http://saved", "saved", 1234.5, "refresh"), home)
     told = {**home, "DRC_URL": "http://told/", "DRC_TOKEN": "told"}
     assert load_account(told) == Account("http://told", "told")
+    assert load_account({**home, "DRC_TOKEN": "told"}) == Account("http://saved", "told")
 
 
-@pytest.mark.parametrize("text", ["{", "3", '"x"', "\N{SNOWMAN}"])
+def test_what_one_api_gave_is_not_shown_to_another(home: dict[str, str]) -> None:
+    save_account(Account("http://saved", "saved", 1234.5, "refresh"), home)
+    assert load_account({**home, "DRC_URL": "http://other"}) == Account("http://other", None)
+    assert load_account({**home, "DRC_URL": "http://saved/"}).token == "saved"
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "3", '"x"', "\N{SNOWMAN}", '{"expires_at": "now"}', '{"refresh": 1}']
+)
 def test_a_damaged_account_is_a_sentence(home: dict[str, str], text: str) -> None:
     save_account(Account("http://saved", "saved"), home)
     account_file(home).write_text(text)

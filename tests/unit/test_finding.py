@@ -97,9 +97,11 @@ def claims(left: timedelta, life: timedelta = timedelta(days=30), **more: Any) -
 
 def test_a_sign_in_says_who_as_what_and_for_how_long() -> None:
     well = finding.sign_in(claims(timedelta(days=9)), NOW)
+    session = finding.sign_in(claims(timedelta(minutes=1)), NOW, renews=True)
+    check(session, WELL, "ada, as researcher; renewed by itself")
     check(well, WELL, "ada, as researcher; for 9d more")
-    check(finding.sign_in(claims(timedelta(days=2)), NOW), LOOK, "only for 2d more", "drc up")
-    check(finding.sign_in(claims(timedelta(days=-2)), NOW), LOOK, "only for 0 s more", "drc up")
+    check(finding.sign_in(claims(timedelta(days=2)), NOW), LOOK, "only for 2d more", "drc login")
+    check(finding.sign_in(claims(timedelta(days=-2)), NOW), LOOK, "only for 0 s more", "drc login")
     hour = finding.sign_in(claims(timedelta(minutes=40), timedelta(hours=1)), NOW)
     check(hour, WELL, "for 40 min more")
     both = claims(timedelta(days=9), roles=["operator", "researcher"])

@@ -15,9 +15,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from drc.api.app import create_app, open_context
 from drc.api.context import Context
-from drc.auth import Signer
+from drc.auth import PEOPLE, Signer
 from drc.client import Client
-from drc.config import ApiSettings
+from drc.config import ApiSettings, LoginSettings
 from drc.up.postgres import Postgres
 from tests.installation import make_keys
 from tests.wait import wait_until
@@ -33,7 +33,7 @@ class Remote:
     keys: Path
 
     def token(self, subject: str = "ada", role: str = "researcher", life: timedelta = HOUR) -> str:
-        kid = "api" if role in ("researcher", "operator") else role
+        kid = "api" if role in PEOPLE else role
         # life < 0: it ran out that long ago
         now = datetime.now(UTC) + min(life, timedelta(0)) * 2
         return Signer.load(self.keys / f"{kid}.pem").sign(subject, [role], now, abs(life))
@@ -120,7 +120,13 @@ def listening(port: int = 0) -> Iterator[Door]:
 
 
 @contextmanager
-def serving(door: Door, postgres: Postgres, database: str, folder: Path) -> Iterator[Api]:
+def serving(
+    door: Door,
+    postgres: Postgres,
+    database: str,
+    folder: Path,
+    login: LoginSettings = LoginSettings(),
+) -> Iterator[Api]:
     """As the role that the API has, with keys as `drc up` makes them; those there are stay."""
     if not (folder / "secret").exists():
         make_keys(folder)
@@ -132,6 +138,7 @@ def serving(door: Door, postgres: Postgres, database: str, folder: Path) -> Iter
         port=0,
         image="drc/vessel:test",
         migrate_url=None,
+        login=login,
     )
     context = open_context(settings)
     api = Api(door.url, folder, context)

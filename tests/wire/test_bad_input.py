@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from drc.auth import openssh_private, openssh_public
+from drc.secret import openssh_private, openssh_public
 from tests.wire import page
 from tests.wire.served import Api
 from tests.wire.terminal import Terminal

@@ -202,7 +202,7 @@ def test_a_sign_in_that_is_none_or_over_says_what_to_do(ada: Terminal, api: Api)
     ada.token = "hello"
     assert "unset DRC_TOKEN" in of(ada("doctor"), "sign-in")
     ada.token = ""
-    assert "drc up  signs you in" in of(ada("doctor"), "sign-in")
+    assert "drc login" in of(ada("doctor"), "sign-in")
 
 
 def test_an_account_file_that_is_damaged_is_named(ada: Terminal) -> None:

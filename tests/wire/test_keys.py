@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from drc.auth import openssh_public
+from drc.secret import openssh_public
 from tests.wire.served import Api
 from tests.wire.standin import StandIn
 from tests.wire.terminal import Terminal

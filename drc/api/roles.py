@@ -1,0 +1,90 @@
+"""Which roles people have: an operator's file, matched with what the identity provider says."""
+
+import fnmatch
+import logging
+import threading
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import BaseModel, ConfigDict
+
+from drc.auth import PEOPLE
+from drc.errors import Misconfigured
+
+KEY_FILE = "key file"
+"""What a session's claims say of whom the installation's own key file has vouched for."""
+
+log = logging.getLogger("drc.api.roles")
+
+
+class File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    claim: str = "groups"
+    roles: dict[str, list[str]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """`members`: for each role, e-mail addresses and groups; `*` stands for any letters."""
+
+    members: Mapping[str, tuple[str, ...]]
+    claim: str = "groups"
+
+    @classmethod
+    def parse(cls, text: str) -> "Rules":
+        """Raises ValueError with what is wrong."""
+        said = File.model_validate(tomllib.loads(text))
+        for role in said.roles:
+            if role not in PEOPLE:
+                raise ValueError(f"there is no role {role}; there are {', '.join(sorted(PEOPLE))}")
+        return cls(
+            {role: tuple(map(str.lower, names)) for role, names in said.roles.items()}, said.claim
+        )
+
+    def of(self, claims: Mapping[str, Any]) -> list[str]:
+        """The roles of whom these claims describe."""
+        if KEY_FILE in claims:
+            return sorted(PEOPLE & set(claims[KEY_FILE]))
+        said: Any = claims.get(self.claim, [])
+        groups = cast("list[Any]", said if isinstance(said, list) else [said])
+        names = [group.lower() for group in groups if isinstance(group, str)]
+        if claims.get("email_verified") is True and isinstance(claims.get("email"), str):
+            names.append(claims["email"].lower())
+        return sorted(
+            role
+            for role, wanted in self.members.items()
+            if any(fnmatch.fnmatchcase(name, one) for name in names for one in wanted)
+        )
+
+
+class Roles:
+    """The rules of a file, read again when it changes; a broken one leaves the last good ones."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.rules = Rules({})
+        self.seen: tuple[int, int] | None = None
+        self.lock = threading.Lock()
+        try:
+            self._read()
+        except (OSError, ValueError) as failed:
+            raise Misconfigured(f"DRC_ROLES, {path}: {failed}") from None
+
+    def of(self, claims: Mapping[str, Any]) -> list[str]:
+        with self.lock:
+            try:
+                self._read()
+            except (OSError, ValueError) as failed:
+                log.error("DRC_ROLES, %s: %s. What it said before holds.", self.path, failed)
+            return self.rules.of(claims)
+
+    def _read(self) -> None:
+        if self.path is None:
+            return
+        found = self.path.stat()
+        if (found.st_mtime_ns, found.st_ino) != self.seen:
+            self.rules = Rules.parse(self.path.read_text())
+            self.seen = found.st_mtime_ns, found.st_ino

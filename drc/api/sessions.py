@@ -1,0 +1,183 @@
+"""Signing in and out: a proof of who somebody is, for tokens of ours.
+
+Nothing else needs no token: the proof is the identity provider's ID token, or on the API's own
+machine one signed with its key file. The words are those of RFC 6749, section 5.1.
+"""
+
+import hashlib
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import jwt
+from pydantic import BaseModel, ConfigDict, Field
+
+from drc import fleet
+from drc.api.access import Calling, Here, Owner, Routes, make_owner
+from drc.api.context import Context
+from drc.api.roles import KEY_FILE
+from drc.auth import KEY_FILES, PERMISSIONS, Signer, unix_name
+from drc.db import Row
+from drc.errors import Forbidden, NotSignedIn
+
+ACCESS_LIFE = timedelta(minutes=10)
+SESSION_LIFE = timedelta(days=30)
+GRACE = timedelta(seconds=60)  # for which a refresh whose answer was lost may be asked again
+KEPT_CLAIMS = 50  # of an identity provider's, so that one that says much fills no table
+
+routes = Routes("sessions")
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Proof(Strict):
+    id_token: Annotated[str, Field(max_length=16_384)]
+    nonce: Annotated[str | None, Field(max_length=128)] = None
+    client: Annotated[str, Field(max_length=100, description="who asks, for people")] = ""
+
+
+class Refresh(Strict):
+    refresh_token: Annotated[str, Field(max_length=256)]
+
+
+class Tokens(BaseModel):
+    access_token: str
+    token_type: str = "Bearer"  # noqa: S105
+    expires_in: Annotated[int, Field(description="seconds")]
+    refresh_token: str
+
+
+class Door(BaseModel):
+    """How one signs in here; without an issuer only the API's own machine can."""
+
+    issuer: str | None
+    client_id: str | None
+    client_secret: Annotated[
+        str | None, Field(description="no secret: of programs on people's own machines")
+    ]
+    scope: str
+    ports: Annotated[list[int], Field(description="of the loopback redirect; empty: any")]
+
+
+class Me(BaseModel):
+    subject: str
+    name: str
+    login: str
+    roles: list[str]
+    permissions: dict[str, str]
+    expires_at: datetime | None
+
+
+@routes.open("GET", "/login")
+def door(here: Here) -> Door:
+    """Where one proves who one is."""
+    told = here.login
+    return Door(
+        issuer=told.issuer,
+        client_id=told.client_id,
+        client_secret=told.client_secret,
+        scope=told.scope,
+        ports=list(told.ports),
+    )
+
+
+@routes.open("POST", "/login", status_code=201)
+def begin(proof: Proof, here: Here) -> Tokens:
+    """A session for whoever has a proof that was not used before."""
+    subject, name, login, claims = read_proof(here, proof)
+    roles = here.roles.of(claims)
+    if not roles:
+        raise Forbidden(
+            f"{name} has no role here.", hint="Ask whoever runs drc here for one (DRC_ROLES)."
+        )
+    owner = make_owner(here, subject, login)
+    id = str(uuid.uuid4())
+    fleet.begin_session(
+        here.db, id, owner["id"], claims, name=name, client=proof.client, life=SESSION_LIFE,
+        proof=hashlib.sha256(proof.id_token.encode()).digest(),
+    )  # fmt: skip
+    return tokens(here, id, 0, subject, name, roles)
+
+
+def read_proof(here: Context, proof: Proof) -> tuple[str, str, str, Row]:
+    """Subject, name, login to be offered, and claims. Raises NotSignedIn, ProviderUnreachable."""
+    if kid_of(proof.id_token) in KEY_FILES:
+        caller = here.verifier.verify(proof.id_token)
+        if caller.signer != "api":
+            raise NotSignedIn("That token signs nobody in.")
+        return (
+            caller.subject, caller.called, unix_name(caller.subject),
+            {KEY_FILE: list(caller.roles)},
+        )  # fmt: skip
+    if here.provider is None:
+        raise NotSignedIn(
+            "This API has no identity provider to sign in with.",
+            hint="On its machine: drc up.  Its operator: DRC_OIDC_ISSUER.",
+        )
+    claims = here.provider.verify(proof.id_token, proof.nonce)
+    verified = claims.get("email_verified") is True and isinstance(claims.get("email"), str)
+    name = claims["email"] if verified else claims["sub"]
+    subject = f"{here.provider.issuer}|{claims['sub']}"
+    kept = {key: claims[key] for key in sorted(claims)[:KEPT_CLAIMS]}
+    return subject, name, unix_name(name), kept
+
+
+def kid_of(token: str) -> Any:
+    """Not to be believed, only to know who is to be asked."""
+    try:
+        return jwt.get_unverified_header(token).get("kid")
+    except jwt.InvalidTokenError:
+        return None
+
+
+def tokens(
+    here: Context, id: str, generation: int, subject: str, name: str, roles: list[str]
+) -> Tokens:
+    signer = Signer("session", here.secrets.access_key())
+    access = signer.sign(subject, roles, datetime.now(UTC), ACCESS_LIFE, name=name)
+    return Tokens(
+        access_token=access,
+        expires_in=int(ACCESS_LIFE.total_seconds()),
+        refresh_token=here.secrets.refresh_token(id, generation),
+    )
+
+
+@routes.open("POST", "/login/refresh")
+def refresh(old: Refresh, here: Here) -> Tokens:
+    """The next tokens of a session, with the roles that its owner has now."""
+    id, generation = here.secrets.read_refresh_token(old.refresh_token)
+    row = fleet.renew_session(here.db, id, generation, GRACE)
+    if row is None:
+        raise NotSignedIn("You are not signed in any more.", hint="drc login")
+    if row["ended"]:
+        raise NotSignedIn(
+            "An old refresh token of this session was used, so somebody may have a copy of it. "
+            "The session is ended.",
+            hint="drc login",
+        )
+    roles = here.roles.of(row["claims"])
+    if not roles:
+        raise Forbidden(f"{row['name']} has no role here any more.")
+    return tokens(here, id, row["generation"], row["subject"], row["name"], roles)
+
+
+@routes.open("POST", "/logout", status_code=204)
+def end(old: Refresh, here: Here) -> None:
+    """End the session that a refresh token is of. Access tokens of it live for minutes yet."""
+    id, _ = here.secrets.read_refresh_token(old.refresh_token)
+    fleet.end_session(here.db, id, "signed out")
+
+
+@routes.get("/whoami", "self:read")
+def whoami(caller: Calling, owner: Owner) -> Me:
+    """Who one is signed in as, and what one may do."""
+    return Me(
+        subject=caller.subject,
+        name=caller.called,
+        login=owner["login"],
+        roles=list(caller.roles),
+        permissions={name: PERMISSIONS[name] for name in sorted(caller.permissions)},
+        expires_at=caller.expires_at,
+    )

@@ -1,0 +1,3 @@
+-- Sessions are kept for a while after they ran out.
+-- Parameters: age interval. Zero rows: none ran out that long ago.
+DELETE FROM session WHERE expires_at < now() - %(age)s::interval RETURNING id

@@ -1,0 +1,95 @@
+"""Who has which role, by an operator's file and what an identity provider says."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from drc.api.roles import KEY_FILE, Roles, Rules
+from drc.errors import Misconfigured
+
+RULES = Rules.parse("""
+[roles]
+researcher = ["*@Example.org", "students"]
+lead = ["ml-*"]
+operator = ["gpu-admins", "root@example.org"]
+""")
+ADA = {"email": "Ada@Example.org", "email_verified": True}
+
+
+@pytest.mark.parametrize(
+    ("claims", "roles"),
+    [
+        (ADA, ["researcher"]),
+        ({**ADA, "groups": ["ML-vision", "GPU-admins"]}, ["lead", "operator", "researcher"]),
+        ({"groups": ["students"]}, ["researcher"]),
+        ({"groups": "students"}, ["researcher"]),
+        ({"groups": ["student"]}, []),
+        ({**ADA, "email_verified": False}, []),
+        ({**ADA, "email_verified": "true"}, []),
+        ({"email": "ada@example.org"}, []),
+        ({**ADA, "email": "ada@example.org.evil.com"}, []),
+        ({**ADA, "email": "root@example.org"}, ["operator", "researcher"]),
+        ({"groups": [1, None, ["students"], {"students": 1}]}, []),
+        ({"groups": {"students": True}}, []),
+        ({KEY_FILE: ["operator"]}, ["operator"]),
+        ({KEY_FILE: ["conductor"]}, []),
+        ({}, []),
+    ],
+)
+def test_roles_follow_from_what_was_verified(claims: dict[str, object], roles: list[str]) -> None:
+    assert RULES.of(claims) == roles
+
+
+def test_groups_may_be_in_another_claim() -> None:
+    rules = Rules.parse('claim = "https://drc.example/roles"\n[roles]\nlead = ["boss"]')
+    assert rules.of({"https://drc.example/roles": ["boss"], "groups": []}) == ["lead"]
+    assert rules.of({"groups": ["boss"]}) == []
+
+
+def test_without_a_file_nobody_has_a_role() -> None:
+    assert Roles(None).of(ADA) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("roles", "Expected"),
+        ('[roles]\nking = ["ada"]', "there is no role king"),
+        ('[roles]\nconductor = ["ada"]', "there is no role conductor"),
+        ('[roles]\noperator = "ada"', "operator"),
+        ("[roles]\noperator = [1]", "operator"),
+        ('role = "x"', "role"),
+        ("claim = 1", "claim"),
+    ],
+)
+def test_a_broken_file_is_a_sentence(tmp_path: Path, text: str, why: str) -> None:
+    path = tmp_path / "roles.toml"
+    path.write_text(text)
+    with pytest.raises(Misconfigured, match=why):
+        Roles(path)
+
+
+def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="DRC_ROLES"):
+        Roles(tmp_path / "roles.toml")
+
+
+def test_a_change_holds_at_once_and_a_broken_one_does_not(tmp_path: Path) -> None:
+    path = tmp_path / "roles.toml"
+
+    def write(text: str, at: int) -> None:
+        path.write_text(text)
+        os.utime(path, (at, at))
+
+    write('[roles]\nresearcher = ["*"]', 1)
+    roles = Roles(path)
+    assert roles.of(ADA) == ["researcher"]
+    write('[roles]\nlead = ["*"]', 2)
+    assert roles.of(ADA) == ["lead"]
+    write("[roles", 3)
+    assert roles.of(ADA) == ["lead"]
+    path.unlink()
+    assert roles.of(ADA) == ["lead"]
+    write("", 4)
+    assert roles.of(ADA) == []
