@@ -4,6 +4,7 @@ import docker.errors
 
 from conductor import carry, wanted
 from conductor.api import Api
+from conductor.container import last_lines
 from conductor.host import Host, translated
 from conductor.wanted import Names
 from conductor.work import Work
@@ -27,9 +28,4 @@ def write_keys(work: Work, host: Host, api: Api, names: Names) -> None:
 
 def fetch_log(work: Work, host: Host, api: Api, names: Names) -> None:
     container = names.vessel(work.vessel_id, work.attempt)
-    try:
-        with translated(host.name):
-            text = host.docker().logs(container, tail=LOG_LINES).decode(errors="replace")
-    except docker.errors.NotFound:
-        text = ""
-    api.log(work, text)
+    api.log(work, last_lines(host, container, LOG_LINES) or "")

@@ -38,3 +38,15 @@ def start(host: Host, name: str) -> None:
         if isinstance(cause, docker.errors.APIError) and cause.status_code == BAD_REQUEST:
             raise StartFailed(failed.message) from failed  # it has no program to start, say
         raise
+
+
+def last_lines(host: Host, name: str, count: int) -> str | None:
+    """What a container said last; None where the engine has nothing to give: it is gone, or dead
+    since the engine was killed while it removed it. Raises EngineFailed, HostUnreachable.
+    """
+    with translated(host.name):
+        engine = host.docker()
+        try:
+            return engine.logs(name, tail=count).decode(errors="replace")
+        except docker.errors.APIError:
+            return None

@@ -6,6 +6,7 @@ import docker.errors
 
 from conductor import berths, wanted
 from conductor.api import Api
+from conductor.container import last_lines
 from conductor.host import Host, translated
 from conductor.wanted import Names
 from conductor.work import Work
@@ -50,11 +51,13 @@ def take_away(host: Host, names: Names, work: Work) -> str | None:
     }
     log: str | None = None
     with translated(host.name):
-        for container in engine.containers(all=True, filters=mine):
+        for found in engine.containers(all=True, filters=mine):
+            log = last_lines(host, found["Id"], LOG_LINES) or log
+            # one that an engine was killed over is dead: it has neither, and can only be removed
+            with contextlib.suppress(docker.errors.APIError):
+                engine.stop(found["Id"], timeout=GRACE)
             with contextlib.suppress(docker.errors.NotFound):
-                log = engine.logs(container["Id"], tail=LOG_LINES).decode(errors="replace")
-                engine.stop(container["Id"], timeout=GRACE)
-                engine.remove_container(container["Id"], force=True, v=True)
+                engine.remove_container(found["Id"], force=True, v=True)
         if engine.containers(all=True, filters=mine):
             raise EngineFailed(f"Docker on {host.name} still lists the container.")
     return log

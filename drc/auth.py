@@ -43,6 +43,7 @@ PERMISSIONS: Mapping[str, str] = {
     "images:write": "Have images made ready on hosts.",
     "queues:write": "Add queues, and say who may use them.",
     "metrics:read": "Read the API's metrics.",
+    "audit:read": "Read who did what, and who was refused.",
 }
 
 _RESEARCHER = frozenset(
@@ -64,11 +65,14 @@ _LEAD = _RESEARCHER | {"vessels:read:any", "vessels:stop:any"}
 ROLES: Mapping[str, frozenset[str]] = {
     "researcher": _RESEARCHER,
     "lead": _LEAD,
-    "operator": _LEAD | {"hosts:write", "queues:write", "metrics:read"},
+    "operator": _LEAD | {"hosts:write", "queues:write", "metrics:read", "audit:read"},
+    "auditor": frozenset(
+        {"self:read", "audit:read", "vessels:read", "vessels:read:any", "hosts:read", "gpus:read"}
+    ),
     "conductor": frozenset({"vessels:conduct", "hosts:conduct"}),
     "undertaker": frozenset({"vessels:read:any", "vessels:stop:any"}),
 }
-PEOPLE = frozenset({"researcher", "lead", "operator"})
+PEOPLE = frozenset({"researcher", "lead", "operator", "auditor"})
 SIGNERS: Mapping[str, frozenset[str]] = {
     "session": PEOPLE,
     "api": PEOPLE,
@@ -89,6 +93,7 @@ class Caller:
     name: str = ""
     """What people call them, where that is not the subject: an e-mail address, say."""
     signer: str = ""
+    session: str = ""
     expires_at: datetime | None = None
 
     @property
@@ -117,8 +122,9 @@ class Signer:
         return cls(path.stem, key)
 
     def sign(
-        self, subject: str, roles: list[str], now: datetime, life: timedelta, *, name: str = ""
+        self, subject: str, roles: list[str], now: datetime, life: timedelta, **more: str
     ) -> str:
+        """`more`: name (what people call them), sid (the session)."""
         claims = {
             "iss": ISSUER,
             "aud": AUDIENCE,
@@ -126,7 +132,7 @@ class Signer:
             "roles": roles,
             "iat": now,
             "exp": now + life,
-            **({"name": name} if name else {}),
+            **more,
         }
         return jwt.encode(claims, self.key, algorithm="EdDSA", headers={"kid": self.kid})
 
@@ -177,6 +183,7 @@ class Verifier:
             permissions=granted,
             name=str(claims.get("name", "")),
             signer=kid,
+            session=str(claims.get("sid", "")),
             expires_at=datetime.fromtimestamp(claims["exp"], UTC),
         )
 

@@ -8,6 +8,7 @@ import hashlib
 import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
@@ -15,6 +16,7 @@ import psycopg
 import psycopg.errors
 from psycopg import sql
 from psycopg.rows import DictRow, dict_row
+from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from drc.config import package_folder
@@ -51,9 +53,23 @@ OPTIONS = (
 MIGRATION_LOCK = 0x64726331  # "drc1": programs that start together migrate one after the other
 
 
+Actor = dict[str, str]
+ACTOR: ContextVar[Actor | None] = ContextVar("actor", default=None)
+"""Who acts in this request."""
+
+
+def actor() -> Actor:
+    """Who acts, for the statements that write it down: the program itself outside of a request."""
+    return ACTOR.get() or {"who": "drc"}
+
+
 @cache
 def statement(name: str) -> bytes:
     return (package_folder("sql") / "queries" / f"{name}.sql").read_bytes()
+
+
+def and_actor(parameters: dict[str, Any]) -> dict[str, Any]:
+    return {**parameters, "actor": Jsonb(actor())}
 
 
 @contextmanager
@@ -120,12 +136,12 @@ class Database:
     def all(self, query: str, /, **parameters: Any) -> list[Row]:
         """Every row of `sql/queries/<query>.sql`."""
         with translated(), self.pool.connection() as connection:
-            return connection.execute(statement(query), parameters).fetchall()
+            return connection.execute(statement(query), and_actor(parameters)).fetchall()
 
     def one(self, query: str, /, **parameters: Any) -> Row | None:
         """The first row, or None."""
         with translated(), self.pool.connection() as connection:
-            return connection.execute(statement(query), parameters).fetchone()
+            return connection.execute(statement(query), and_actor(parameters)).fetchone()
 
     def always(self, query: str, /, **parameters: Any) -> Row:
         """The first row of a statement that has one whatever happens."""

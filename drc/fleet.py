@@ -74,6 +74,18 @@ def forget_sessions(db: Database, age: timedelta) -> int:
     return len(db.all("forget_sessions", age=age))
 
 
+def note_refusal(db: Database, *, detail: Row, **refusal: str) -> None:
+    db.always("note_refusal", detail=Jsonb(detail), **refusal)
+
+
+def read_audit(db: Database, **wanted: Any) -> list[Row]:
+    return db.all("read_audit", **wanted)
+
+
+def make_audit_partitions(db: Database) -> int:
+    return int(db.always("make_audit_partitions")["made"])
+
+
 def add_key(db: Database, owner_id: int, name: str, line: str, fingerprint: str) -> bool:
     return bool(db.one("add_key", owner_id=owner_id, name=name, line=line, fingerprint=fingerprint))
 

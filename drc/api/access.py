@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request
 from drc import fleet
 from drc.api.context import Context, context_of
 from drc.auth import PERMISSIONS, SIGN_IN, Caller, unix_name
-from drc.db import Row
+from drc.db import Row, actor
 from drc.errors import Forbidden, NotSignedIn
 
 Here = Annotated[Context, Depends(context_of)]
@@ -19,7 +19,11 @@ def caller_of(request: Request, here: Here) -> Caller:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise NotSignedIn(hint=SIGN_IN)
-    return here.verifier.verify(token)
+    caller = here.verifier.verify(token)
+    actor().update(
+        who=caller.called, subject=caller.subject, signer=caller.signer, token=caller.session
+    )
+    return caller
 
 
 Calling = Annotated[Caller, Depends(caller_of)]

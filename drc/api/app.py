@@ -7,6 +7,7 @@ from fastapi import FastAPI, Response
 
 from drc import __version__, fleet
 from drc.api import (
+    audit,
     conduct,
     events,
     fleetwide,
@@ -48,6 +49,7 @@ def open_context(settings: ApiSettings) -> Context:
     if settings.migrate_url:
         migrate(settings.migrate_url)
     db = Database(settings.database_url, name="drc-api")
+    fleet.make_audit_partitions(db)
     doorbell, stream, waker = Doorbell(db), Stream(db), Waker()
     context = Context(
         db=db,
@@ -91,10 +93,11 @@ def create_app(context: Context) -> FastAPI:
         fleet.read_now(context.db)
         return {"status": "ok", "version": __version__}
 
-    for routes in (sessions, vessels, logs, fleetwide, images, keys, events, conduct):
+    for routes in (sessions, audit, vessels, logs, fleetwide, images, keys, events, conduct):
         app.include_router(routes.routes.router)
     app.include_router(operations.router)
     problems.install(app)
+    app.add_middleware(audit.Acting)
     app.add_middleware(metrics.Timing)
     return app
 

@@ -7,6 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from drc.api import audit
 from drc.errors import BadInput, DrcError
 
 log = logging.getLogger("drc.api")
@@ -28,16 +29,25 @@ def of_error(failed: DrcError) -> JSONResponse:
     return problem(failed.http_status, failed.code, failed.message, failed.hint)
 
 
+def refused(request: Request, failed: DrcError) -> JSONResponse:
+    """The answer, once it is written down; a database that is away is no reason not to give it."""
+    try:
+        audit.note_refusal(request, failed)
+    except DrcError as trouble:
+        log.warning("not audited: %s %s: %s", request.method, failed.code, trouble)
+    return of_error(failed)
+
+
 def install(app: FastAPI) -> None:
     @app.exception_handler(DrcError)
-    def expected(_: Request, failed: DrcError) -> JSONResponse:
-        return of_error(failed)
+    def expected(request: Request, failed: DrcError) -> JSONResponse:
+        return refused(request, failed)
 
     @app.exception_handler(RequestValidationError)
-    def malformed(_: Request, failed: RequestValidationError) -> JSONResponse:
+    def malformed(request: Request, failed: RequestValidationError) -> JSONResponse:
         first = failed.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:]) or "The request"
-        return of_error(BadInput(f"{where}: {first['msg']}."))
+        return refused(request, BadInput(f"{where}: {first['msg']}."))
 
     @app.exception_handler(HTTPException)
     def http(_: Request, failed: HTTPException) -> JSONResponse:

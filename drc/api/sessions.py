@@ -17,7 +17,7 @@ from drc.api.access import Calling, Here, Owner, Routes, make_owner
 from drc.api.context import Context
 from drc.api.roles import KEY_FILE
 from drc.auth import KEY_FILES, PERMISSIONS, Signer, unix_name
-from drc.db import Row
+from drc.db import Row, actor
 from drc.errors import Forbidden, NotSignedIn
 
 ACCESS_LIFE = timedelta(minutes=10)
@@ -87,6 +87,7 @@ def door(here: Here) -> Door:
 def begin(proof: Proof, here: Here) -> Tokens:
     """A session for whoever has a proof that was not used before."""
     subject, name, login, claims = read_proof(here, proof)
+    actor().update(who=name, subject=subject)
     roles = here.roles.of(claims)
     if not roles:
         raise Forbidden(
@@ -136,7 +137,7 @@ def tokens(
     here: Context, id: str, generation: int, subject: str, name: str, roles: list[str]
 ) -> Tokens:
     signer = Signer("session", here.secrets.access_key())
-    access = signer.sign(subject, roles, datetime.now(UTC), ACCESS_LIFE, name=name)
+    access = signer.sign(subject, roles, datetime.now(UTC), ACCESS_LIFE, name=name, sid=id)
     return Tokens(
         access_token=access,
         expires_in=int(ACCESS_LIFE.total_seconds()),

@@ -38,6 +38,7 @@ def run_once(here: Context) -> dict[str, int]:
         "failed": failed,
         "placed": serve_queue(here),
         "forgotten": fleet.forget_requests(here.db, REQUEST_AGE),
+        "partitions": fleet.make_audit_partitions(here.db),
         "sessions": fleet.forget_sessions(here.db, SESSION_AGE),
     }
 

@@ -7,6 +7,7 @@ import typer
 import typer.core
 
 from drc.cli import (
+    audit,
     create,
     doctor,
     enter,
@@ -109,5 +110,6 @@ app.command()(doctor.doctor)
 app.command()(login.login)
 app.command()(login.logout)
 app.command()(login.whoami)
+app.command()(audit.audit)
 app.command()(up.up)
 app.command()(up.down)

@@ -16,7 +16,14 @@ WITH h AS (
       docker_socket = EXCLUDED.docker_socket, address = EXCLUDED.address,
       simulate = EXCLUDED.simulate, ill = NULL, shown_host_key = NULL,
       committed = host.committed OR EXCLUDED.committed
-  RETURNING id
+  RETURNING id, name
+),
+a AS (
+  INSERT INTO audit (actor, action, target, detail)
+  SELECT %(actor)s::jsonb, 'hosts:write', name,
+         jsonb_build_object('verb', 'add', 'ssh', %(ssh_user)s::text || '@' || %(ssh_address)s::text,
+                            'key', %(ssh_host_key)s::text)
+  FROM h
 )
 INSERT INTO outbox (verb, host_id) SELECT 'probe', id FROM h
 ON CONFLICT (host_id) WHERE verb = 'probe' DO UPDATE

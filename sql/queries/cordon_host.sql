@@ -5,6 +5,16 @@ WITH o AS (
   DELETE FROM outbox USING host h
   WHERE NOT %(cordoned)s::boolean AND outbox.verb = 'leave' AND outbox.host_id = h.id
     AND h.name = %(name)s::text AND h.removed_at IS NULL
+),
+h AS (
+  UPDATE host SET cordoned = %(cordoned)s::boolean
+  WHERE name = %(name)s::text AND removed_at IS NULL
+  RETURNING id, name
+),
+a AS (
+  INSERT INTO audit (actor, action, target, detail)
+  SELECT %(actor)s::jsonb, 'hosts:write', name,
+         jsonb_build_object('verb', CASE WHEN %(cordoned)s::boolean THEN 'cordon' ELSE 'uncordon' END)
+  FROM h
 )
-UPDATE host SET cordoned = %(cordoned)s::boolean WHERE name = %(name)s::text AND removed_at IS NULL
-RETURNING id
+SELECT id FROM h

@@ -1,4 +1,13 @@
 -- End a session. Parameters: id uuid, why text. Zero rows: there is none, or it has ended.
-UPDATE session SET ended_at = now(), ended_why = %(why)s::text
-WHERE id = %(id)s::uuid AND ended_at IS NULL
-RETURNING id
+WITH s AS (
+  UPDATE session SET ended_at = now(), ended_why = %(why)s::text
+  WHERE id = %(id)s::uuid AND ended_at IS NULL
+  RETURNING id, name
+),
+a AS (
+  INSERT INTO audit (actor, action, target, detail)
+  SELECT %(actor)s::jsonb, 'logout', name,
+         jsonb_build_object('session', id)
+  FROM s
+)
+SELECT id FROM s

@@ -13,12 +13,18 @@ WITH v AS (
     AND coalesce(%(until)s::timestamptz, ends_at + %(by)s::interval,
                  greatest(ends_at, now() + %(least)s::interval))
         BETWEEN now() AND now() + %(most)s::interval
-  RETURNING id, owner_id, attempt, ends_at
+  RETURNING id, owner_id, name, attempt, ends_at
 ),
 e AS (
   INSERT INTO event (kind, owner_id, vessel_id, attempt, data)
   SELECT 'extended', owner_id, id, attempt,
          jsonb_build_object('ends_at', date_trunc('second', ends_at))
+  FROM v
+),
+a AS (
+  INSERT INTO audit (actor, action, target, detail)
+  SELECT %(actor)s::jsonb, 'vessels:extend', name,
+         jsonb_build_object('id', id, 'ends_at', date_trunc('second', ends_at))
   FROM v
 )
 SELECT ends_at FROM v

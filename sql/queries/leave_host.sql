@@ -6,7 +6,13 @@ WITH h AS (
   WHERE name = %(name)s::text AND removed_at IS NULL
     AND NOT EXISTS (SELECT FROM vessel v WHERE v.host_id = host.id
                     AND v.living AND NOT v.waiting)
-  RETURNING id
+  RETURNING id, name
+),
+a AS (
+  INSERT INTO audit (actor, action, target, detail)
+  SELECT %(actor)s::jsonb, 'hosts:write', name,
+         jsonb_build_object('verb', 'remove')
+  FROM h
 )
 INSERT INTO outbox (verb, host_id) SELECT 'leave', id FROM h
 ON CONFLICT (host_id) WHERE verb = 'leave' DO UPDATE

@@ -13,7 +13,13 @@ WITH h AS MATERIALIZED (
 b AS (
   INSERT INTO image_build (owner_id, host_id, image)
   SELECT %(owner_id)s::bigint, h.id, %(image)s::text FROM h
-  RETURNING id, host_id
+  RETURNING id, host_id, image
+),
+a AS (
+  INSERT INTO audit (actor, action, target, detail)
+  SELECT %(actor)s::jsonb, 'images:write', image,
+         jsonb_build_object('host', host_id)
+  FROM b
 )
 INSERT INTO outbox (verb, host_id, build_id) SELECT 'layer', host_id, id FROM b
 RETURNING build_id AS id

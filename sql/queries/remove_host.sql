@@ -3,7 +3,7 @@
 -- Parameters: id int. Zero rows: no such host, or vessels are on it.
 -- Locks: the host's row, then what hangs on it.
 WITH h AS MATERIALIZED (
-  SELECT id FROM host
+  SELECT id, name FROM host
   WHERE id = %(id)s::int AND removed_at IS NULL
     AND NOT EXISTS (SELECT FROM vessel v WHERE v.host_id = host.id
                     AND v.living AND NOT v.waiting)
@@ -14,6 +14,10 @@ c AS (DELETE FROM gpu_count USING h WHERE gpu_count.host_id = h.id),
 b AS (DELETE FROM berth USING h WHERE berth.host_id = h.id),
 m AS (DELETE FROM home USING h WHERE home.host_id = h.id),
 i AS (DELETE FROM image_on_host USING h WHERE image_on_host.host_id = h.id),
-o AS (DELETE FROM outbox USING h WHERE outbox.host_id = h.id)
+o AS (DELETE FROM outbox USING h WHERE outbox.host_id = h.id),
+a AS (
+  INSERT INTO audit (actor, action, target, detail)
+  SELECT %(actor)s::jsonb, 'hosts:write', name, jsonb_build_object('verb', 'removed') FROM h
+)
 UPDATE host SET removed_at = now() FROM h WHERE host.id = h.id
 RETURNING host.id

@@ -139,5 +139,11 @@ e AS (
   INSERT INTO event (kind, owner_id, vessel_id, attempt, data)
   SELECT v.state, v.owner_id, v.id, v.attempt, jsonb_build_object('name', v.name, 'host', h.name)
   FROM v JOIN h ON true
+),
+a AS (
+  INSERT INTO audit (actor, action, target, detail)
+  SELECT %(actor)s::jsonb, 'vessels:create', v.name,
+         jsonb_build_object('id', v.id, 'gpus', %(gpus)s::smallint, 'state', v.state)
+  FROM v WHERE NOT %(waits)s::boolean
 )
 SELECT state FROM v

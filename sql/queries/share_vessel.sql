@@ -43,5 +43,11 @@ e AS (
   INSERT INTO event (kind, owner_id, vessel_id, attempt, data)
   SELECT v.state, v.owner_id, v.id, v.attempt, jsonb_build_object('name', v.name, 'host', h.name)
   FROM v, h
+),
+a AS (
+  INSERT INTO audit (actor, action, target, detail)
+  SELECT %(actor)s::jsonb, 'vessels:create', v.name,
+         jsonb_build_object('id', v.id, 'shares', %(shares_id)s::uuid)
+  FROM v
 )
 SELECT state FROM v

@@ -15,7 +15,7 @@ WITH v AS (
                          WHERE id = %(id)s::uuid AND state = ANY (%(sources)s::text[])
                            AND (%(attempt)s::int IS NULL OR attempt = %(attempt)s::int)))
     AND state = ANY (%(sources)s::text[])
-  RETURNING id, owner_id, attempt, state, outcome, reason, host_id
+  RETURNING id, owner_id, name, attempt, state, outcome, reason, host_id
 ),
 o AS (
   INSERT INTO outbox (verb, host_id, vessel_id, attempt)
@@ -23,6 +23,12 @@ o AS (
   ON CONFLICT (vessel_id) WHERE verb IN ('start', 'stop') DO UPDATE
   SET verb = 'stop', generation = outbox.generation + 1, tries = 0, run_at = clock_timestamp(),
       trouble = NULL
+),
+a AS (
+  INSERT INTO audit (actor, action, target, detail)
+  SELECT %(actor)s::jsonb, 'vessels:stop', name,
+         jsonb_build_object('id', id, 'outcome', outcome, 'reason', reason)
+  FROM v
 )
 INSERT INTO event (kind, owner_id, vessel_id, attempt, data)
 SELECT v.state, owner_id, id, attempt,

@@ -3,7 +3,13 @@
 WITH h AS (
   UPDATE host SET ssh_host_key = shown_host_key, ill = NULL
   WHERE name = %(name)s::text AND removed_at IS NULL AND shown_host_key = %(ssh_host_key)s::text
-  RETURNING id
+  RETURNING id, name
+),
+a AS (
+  INSERT INTO audit (actor, action, target, detail)
+  SELECT %(actor)s::jsonb, 'hosts:write', name,
+         jsonb_build_object('verb', 'trust', 'key', %(ssh_host_key)s::text)
+  FROM h
 )
 INSERT INTO outbox (verb, host_id) SELECT 'probe', id FROM h
 ON CONFLICT (host_id) WHERE verb = 'probe' DO UPDATE

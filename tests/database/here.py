@@ -15,7 +15,7 @@ from drc.api.stream import Stream
 from drc.api.waker import Waker
 from drc.auth import Verifier
 from drc.config import LoginSettings
-from drc.db import Database, Row, statement, translated
+from drc.db import Database, Row, and_actor, statement, translated
 from drc.secret import Secrets
 from tests.installation import make_keys
 
@@ -31,11 +31,11 @@ class OneConnection(Database):
 
     def all(self, query: str, /, **parameters: Any) -> list[Row]:
         with translated():
-            return self.connection.execute(statement(query), parameters).fetchall()
+            return self.connection.execute(statement(query), and_actor(parameters)).fetchall()
 
     def one(self, query: str, /, **parameters: Any) -> Row | None:
         with translated():
-            return self.connection.execute(statement(query), parameters).fetchone()
+            return self.connection.execute(statement(query), and_actor(parameters)).fetchone()
 
 
 @contextmanager

@@ -1,15 +1,17 @@
 """The end of a vessel: what is taken away, what stays, and when its GPUs are free."""
 
+import contextlib
 import signal
 import threading
 from datetime import timedelta
 
+import docker.errors
 import pytest
 
 from conductor import main
 from conductor.work import Work
 from tests.fleets import check_conservation
-from tests.host.machine import Machine, until
+from tests.host.machine import Machine, run, until
 from tests.host.world import Person, World
 
 
@@ -55,6 +57,24 @@ def test_gpus_are_held_until_the_engine_says_that_the_container_is_absent(
     ada.reach("held", "buried")
     shown = ada.reach("next", "running")
     assert {gpu["uuid"] for gpu in shown["gpus"]} == mine
+
+
+def test_one_that_died_while_it_was_removed_is_removed(ada: Person, world: World, machine: Machine):
+    """As after a kill of the engine just then: Docker then gives no log of it any more."""
+    vessel = ada.create("dead", gpus=1)
+    folder = machine.data / "containers" / vessel.inspect()["Id"]
+    (folder / "stays").touch()
+    run("chattr", "+i", folder / "stays")
+    try:
+        with contextlib.suppress(docker.errors.APIError):
+            machine.client.remove_container(vessel.container, force=True)
+        assert vessel.inspect()["State"]["Dead"]
+        with pytest.raises(docker.errors.APIError, match="dead or marked for removal"):
+            machine.client.logs(vessel.container)
+    finally:
+        run("chattr", "-i", folder / "stays")
+    assert ada.stop("dead")["state"] == "buried"
+    assert not [c for c in world.ours("drc.vessel") if vessel.shown["id"] in str(c["Labels"])]
 
 
 @pytest.mark.parametrize("step", ["image", "identity", "jupyter"])

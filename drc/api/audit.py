@@ -1,0 +1,127 @@
+"""Who did what: who acts in a request, for the statements that write it down; what was refused."""
+
+import collections
+import threading
+import time
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import Query, Request
+from pydantic import BaseModel
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from drc import fleet
+from drc.api.access import Here, Routes
+from drc.api.context import context_of
+from drc.db import ACTOR, actor
+from drc.errors import BadInput, DrcError, Refused
+
+READING = ("GET", "HEAD")
+TURNED_AWAY = (401, 403)
+NOBODYS = 30  # refusals of people without a token that are written down per address and minute
+
+routes = Routes("audit")
+
+
+class Acting:
+    """ASGI middleware: whoever asks acts, from their address. access.caller_of adds their name."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        address, _ = scope.get("client") or ("", 0)
+        before = ACTOR.set({"who": "nobody", "address": address})
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            ACTOR.reset(before)
+
+
+class Patience:
+    """So that a flood of requests without a token fills no disk: a budget per address."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.minute = 0
+        self.seen = collections.Counter[str]()
+
+    def has_room(self, address: str) -> bool:
+        with self.lock:
+            minute = int(time.monotonic() // 60)
+            if minute != self.minute:
+                self.minute = minute
+                self.seen.clear()
+            self.seen[address] += 1
+            return self.seen[address] <= NOBODYS
+
+
+_patience = Patience()
+
+
+def note_refusal(request: Request, failed: DrcError) -> None:
+    """Write down a refusal, but for those of questions that had no answer."""
+    if not isinstance(failed, Refused):
+        return
+    if request.method in READING and failed.http_status not in TURNED_AWAY:
+        return
+    who = actor()
+    if failed.http_status == 401 and not _patience.has_room(who.get("address", "")):
+        return
+    route: Any = request.scope.get("route")
+    extra: dict[str, Any] = getattr(route, "openapi_extra", None) or {}
+    needs = extra.get("x-permissions", [])
+    path = getattr(route, "path", "")
+    fleet.note_refusal(
+        context_of(request).db,
+        action=needs[0] if needs else path.removeprefix("/v1/").partition("/")[0],
+        target=" ".join(str(value) for value in request.path_params.values())[:200],
+        result=failed.code,
+        detail={"route": f"{request.method} {path}", "why": failed.message[:500]},
+    )
+
+
+class Entry(BaseModel):
+    id: int
+    at: datetime
+    who: str
+    action: str
+    target: str
+    result: str
+    actor: dict[str, Any]
+    detail: dict[str, Any]
+
+
+Text = Annotated[str | None, Query(max_length=200)]
+
+
+@routes.get("/audit", "audit:read")
+def read(
+    here: Here,
+    who: Text = None,
+    action: Text = None,
+    target: Text = None,
+    refused: bool | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    before: Annotated[str | None, Query(description="the last entry seen, as `id@at`")] = None,
+    count: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> list[Entry]:
+    """What was done and what was refused, the latest first."""
+    id, at = place(before) if before else (None, None)
+    rows = fleet.read_audit(
+        here.db, who=who, action=action, target=target, refused=refused, since=since, until=until,
+        before_id=id, before_at=at, count=count,
+    )  # fmt: skip
+    return [Entry(**row) for row in rows]
+
+
+def place(before: str) -> tuple[int, datetime]:
+    number, _, at = before.partition("@")
+    try:
+        return int(number), datetime.fromisoformat(at)
+    except ValueError:
+        raise BadInput(f"“{before}” is no entry.", hint="Its id, an @, and its time.") from None
