@@ -7,7 +7,7 @@ an identity provider, or on the API's machine with a token signed with the key f
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,6 +34,7 @@ PERMISSIONS: Mapping[str, str] = {
     "vessels:stop:any": "Stop anybody's vessels.",
     "vessels:connect": "Get the address and the Jupyter token of one's own vessels.",
     "vessels:conduct": "Report the steps of vessels' lives, with each attempt's token.",
+    "tokens:issue": "Make and revoke tokens of one's own, for scripts.",
     "keys:write": "Add and remove one's own SSH public keys.",
     "gpus:read": "See the fleet's GPUs and who holds them.",
     "hosts:read": "See the hosts.",
@@ -49,6 +50,7 @@ PERMISSIONS: Mapping[str, str] = {
 _RESEARCHER = frozenset(
     {
         "self:read",
+        "tokens:issue",
         "vessels:create",
         "vessels:read",
         "vessels:extend",
@@ -99,6 +101,11 @@ class Caller:
     @property
     def called(self) -> str:
         return self.name or self.subject
+
+
+def granted(roles: Iterable[str]) -> frozenset[str]:
+    """The permissions of some roles together."""
+    return frozenset[str]().union(*(ROLES[role] for role in roles))
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +183,10 @@ class Verifier:
         except jwt.InvalidTokenError as failed:
             raise NotSignedIn(f"That token is not valid: {failed}.", hint=SIGN_IN) from None
         roles = tuple(role for role in claims.get("roles", []) if role in SIGNERS[kid])
-        granted = frozenset[str]().union(*(ROLES[role] for role in roles))
         return Caller(
             subject=claims["sub"],
             roles=roles,
-            permissions=granted,
+            permissions=granted(roles),
             name=str(claims.get("name", "")),
             signer=kid,
             session=str(claims.get("sid", "")),

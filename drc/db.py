@@ -29,6 +29,7 @@ from drc.errors import (
     NameTaken,
     ProofUsed,
     RequestChanged,
+    TokenTaken,
 )
 
 Row = dict[str, Any]
@@ -39,6 +40,7 @@ CONSTRAINTS: dict[str, type[DrcError]] = {
     "a_gpu_is_on_one_host": HostTaken,
     "a_host_is_added_once": HostTaken,
     "a_proof_begins_one_session": ProofUsed,
+    "an_owner_names_a_token_once": TokenTaken,
 }
 """What the violation of a constraint means to the person whose request ran into it."""
 
@@ -203,3 +205,22 @@ def migrate(url: str) -> list[str]:
             elif there[name] != digest:
                 raise Misconfigured(f"The migration {name} was changed after it was applied.")
     return applied
+
+
+def prune_audit(url: str, months: int) -> list[str]:
+    """Drop the partitions of the audit that ended `months` or more before this month began.
+
+    As the owner of the schema, for nobody else can. Returns their names. Raises
+    DatabaseUnreachable.
+    """
+    with translated(), psycopg.connect(url) as connection:
+        rows = connection.execute(
+            "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+            " WHERE i.inhparent = 'audit'::regclass AND c.relname < to_char("
+            " date_trunc('month', now() AT TIME ZONE 'UTC') - make_interval(months => %s),"
+            " '\"audit_\"YYYY_MM') ORDER BY 1",
+            [months],
+        ).fetchall()
+        for (name,) in rows:
+            connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
+    return [name for (name,) in rows]

@@ -7,7 +7,8 @@ DrcError
 │  ├─ NothingFits       no host could ever hold this
 │  │  └─ NoQueue            no host is in a queue that was asked for
 │  ├─ NameTaken         the owner has a living vessel of that name
-│  ├─ NoSuchVessel · NoSuchHost · NoSuchKey · NoSuchQueue · NoSuchBuild
+│  ├─ NoSuchVessel · NoSuchHost · NoSuchKey · NoSuchQueue · NoSuchBuild · NoSuchToken
+│  ├─ TokenTaken        the owner has a good token of that name
 │  ├─ HostTaken         a host of that name, or with one of these GPUs, exists
 │  ├─ WrongState        the vessel's state does not allow the verb
 │  ├─ StaleAttempt      a callback of another attempt, vessel or time
@@ -106,6 +107,18 @@ class NoSuchBuild(Refused):
     """There is no such build of an image."""
 
     http_status = 404
+
+
+class NoSuchToken(Refused):
+    """You have no token of that name."""
+
+    http_status = 404
+
+
+class TokenTaken(Refused):
+    """You have a token of that name."""
+
+    http_status = 409
 
 
 class HostTaken(Refused):

@@ -74,6 +74,24 @@ def forget_sessions(db: Database, age: timedelta) -> int:
     return len(db.all("forget_sessions", age=age))
 
 
+def add_token(db: Database, owner_id: int, *, claims: Row | None, **more: Any) -> Row:
+    return db.always(
+        "add_token", owner_id=owner_id, claims=Jsonb(claims) if claims else None, **more
+    )
+
+
+def list_tokens(db: Database, owner_id: int) -> list[Row]:
+    return db.all("list_tokens", owner_id=owner_id)
+
+
+def revoke_token(db: Database, owner_id: int, name: str) -> bool:
+    return bool(db.one("revoke_token", owner_id=owner_id, name=name))
+
+
+def use_token(db: Database, hash: bytes) -> Row | None:
+    return db.one("use_token", hash=hash)
+
+
 def note_refusal(db: Database, *, detail: Row, **refusal: str) -> None:
     db.always("note_refusal", detail=Jsonb(detail), **refusal)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 from drc.errors import Misconfigured, NotSignedIn
 
 REFRESH = "drc_refresh"
+PERSONAL = "drc_pat_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,11 @@ class Secrets:
 def token_hash(token: str) -> bytes:
     """SHA-256; the token has 256 random bits, so no slow hash is needed."""
     return hashlib.sha256(token.encode()).digest()
+
+
+def new_token() -> str:
+    """A personal access token: 256 random bits, and a beginning by which scanners find it."""
+    return PERSONAL + secrets.token_urlsafe(32)
 
 
 def openssh_private(key: Ed25519PrivateKey) -> str:

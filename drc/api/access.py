@@ -8,9 +8,12 @@ from fastapi import APIRouter, Depends, Request
 
 from drc import fleet
 from drc.api.context import Context, context_of
-from drc.auth import PERMISSIONS, SIGN_IN, Caller, unix_name
+from drc.auth import PERMISSIONS, SIGN_IN, Caller, granted, unix_name
 from drc.db import Row, actor
 from drc.errors import Forbidden, NotSignedIn
+from drc.secret import PERSONAL, token_hash
+
+PERSONAL_SIGNER = "personal"
 
 Here = Annotated[Context, Depends(context_of)]
 
@@ -19,11 +22,30 @@ def caller_of(request: Request, here: Here) -> Caller:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise NotSignedIn(hint=SIGN_IN)
-    caller = here.verifier.verify(token)
+    caller = of_personal(here, token) if token.startswith(PERSONAL) else here.verifier.verify(token)
     actor().update(
         who=caller.called, subject=caller.subject, signer=caller.signer, token=caller.session
     )
     return caller
+
+
+def of_personal(here: Context, token: str) -> Caller:
+    """Whom a personal access token speaks for, and those of its permissions that its owner has."""
+    row = fleet.use_token(here.db, token_hash(token))
+    if row is None:
+        raise NotSignedIn(
+            "That token was revoked, has run out, or never was.", hint="drc token list"
+        )
+    has = granted(here.roles.of(row["claims"] or {}))
+    return Caller(
+        subject=row["subject"],
+        roles=(),
+        permissions=has & set(row["permissions"]),
+        name=row["called"] or "",
+        signer=PERSONAL_SIGNER,
+        session=row["name"],
+        expires_at=row["expires_at"],
+    )
 
 
 Calling = Annotated[Caller, Depends(caller_of)]

@@ -18,6 +18,7 @@ from drc.api import (
     problems,
     sessions,
     sweep,
+    tokens,
     vessels,
 )
 from drc.api.access import Here, Routes
@@ -93,7 +94,18 @@ def create_app(context: Context) -> FastAPI:
         fleet.read_now(context.db)
         return {"status": "ok", "version": __version__}
 
-    for routes in (sessions, audit, vessels, logs, fleetwide, images, keys, events, conduct):
+    for routes in (
+        sessions,
+        tokens,
+        audit,
+        vessels,
+        logs,
+        fleetwide,
+        images,
+        keys,
+        events,
+        conduct,
+    ):
         app.include_router(routes.routes.router)
     app.include_router(operations.router)
     problems.install(app)

@@ -9,6 +9,7 @@ import typer.core
 from drc.cli import (
     audit,
     create,
+    database,
     doctor,
     enter,
     extend,
@@ -19,6 +20,7 @@ from drc.cli import (
     login,
     plan,
     queues,
+    tokens,
     up,
     vessels,
 )
@@ -105,7 +107,9 @@ app.command()(fleet.gpus)
 app.add_typer(joining.app, name="host")
 app.add_typer(queues.app, name="queue")
 app.add_typer(keys.app, name="key")
+app.add_typer(tokens.app, name="token")
 app.add_typer(images.app, name="image")
+app.add_typer(database.app, name="db")
 app.command()(doctor.doctor)
 app.command()(login.login)
 app.command()(login.logout)

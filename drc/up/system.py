@@ -21,7 +21,7 @@ import docker.errors
 from drc import fleet
 from drc.auth import Signer
 from drc.client import Client
-from drc.db import Database, migrate
+from drc.db import Database, migrate, prune_audit
 from drc.errors import ApiUnreachable, DrcError, HostUnreachable, Misconfigured
 from drc.up import images, machine, secrets
 from drc.up.content import digest
@@ -247,6 +247,13 @@ def end(pid: int, seconds: float) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+def prune(state: State, keep: int) -> dict[str, Any]:
+    """Drop the audit of more than `keep` months ago."""
+    if not state.path("postgres").is_dir():
+        raise Misconfigured(f"There is no drc in {state.folder}.", hint="drc up")
+    return {"gone": prune_audit(Postgres(state.path("postgres"), USER).url(), keep)}
+
+
 def engine(state: State) -> Any:
     """A docker.APIClient, or None when no engine answers. Any: the SDK has no types."""
     socket_path = state.choices().docker_socket
@@ -323,7 +330,10 @@ def volumes_of(client: Any, label: str) -> list[dict[str, Any]]:
 
 
 def main(arguments: list[str]) -> int:
-    """`python -m drc.up.system up|down|clean|images JSON`: the answer on stdout, talk on stderr."""
+    """`python -m drc.up.system VERB JSON`: the answer on stdout, talk on stderr.
+
+    The verbs: up, down, clean, images, prune.
+    """
     verb, told = arguments[0], json.loads(arguments[1])
     state = State(Path(told.pop("state")))
     try:
@@ -335,6 +345,8 @@ def main(arguments: list[str]) -> int:
             answer = engine_and_images(state)
         elif verb == "down":
             answer = down(state)
+        elif verb == "prune":
+            answer = prune(state, told["keep"])
         else:
             answer = clean(state, told["homes"])
     except DrcError as failed:

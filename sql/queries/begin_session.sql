@@ -7,6 +7,10 @@ WITH s AS (
           %(client)s::text, now() + %(life)s::interval)
   RETURNING id, name, client, expires_at
 ),
+o AS (
+  UPDATE owner SET claims = %(claims)s::jsonb, name = %(name)s::text
+  WHERE id = %(owner_id)s::bigint
+),
 a AS (
   INSERT INTO audit (actor, action, target, detail)
   SELECT %(actor)s::jsonb, 'login', name,

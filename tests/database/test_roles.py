@@ -13,7 +13,7 @@ from tests.fleets import add_host, add_owner, run_sql
 TABLES = [
     "audit", "berth", "event", "gpu", "gpu_count", "gpu_kind", "held", "home", "host",
     "image_build", "image_on_host", "installation", "mended", "migration", "outbox", "owner",
-    "queue", "session", "ssh_key", "vessel", "vessel_log",
+    "queue", "session", "ssh_key", "token", "vessel", "vessel_log",
 ]  # fmt: skip
 WRITES = {
     "INSERT": "INSERT INTO {} DEFAULT VALUES",
@@ -89,7 +89,7 @@ def test_no_program_changes_the_schema_or_reaches_the_machine(
 
 
 @pytest.mark.parametrize("role", ["drc_conductor", "drc_undertaker"])
-@pytest.mark.parametrize("table", ["session", "ssh_key", "vessel_log"])
+@pytest.mark.parametrize("table", ["session", "ssh_key", "token", "vessel_log"])
 def test_sessions_keys_and_logs_are_the_apis_alone(
     role: str, table: str, postgres: Postgres, database: str
 ) -> None:

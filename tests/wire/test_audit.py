@@ -9,7 +9,7 @@ import psycopg.errors
 import pytest
 
 from drc.api import audit
-from drc.db import Database
+from drc.db import Database, prune_audit
 from drc.up.postgres import Postgres
 from tests.fleets import run_sql
 from tests.wire.served import Api
@@ -164,6 +164,26 @@ def test_nobody_changes_what_was_written(
 def test_partitions_reach_beyond_this_month(db: Database) -> None:
     assert len(partitions(db)) == 3
     assert run_sql(db, "SELECT make_audit_partitions() AS n") == [{"n": 0}]
+
+
+def test_what_is_long_ago_is_dropped_by_the_owner_alone(
+    api: Api, postgres: Postgres, database: str, db: Database
+) -> None:
+    with psycopg.connect(postgres.url(database=database), autocommit=True) as owner:
+        for month in ("2024_01", "2024_02"):
+            start = f"{month.replace('_', '-')}-01"
+            owner.execute(
+                f"CREATE TABLE audit_{month} PARTITION OF audit FOR VALUES"
+                f" FROM ('{start}') TO ('{start}'::timestamptz + interval '1 month')".encode()
+            )
+        owner.execute("INSERT INTO audit (at, actor, action) VALUES ('2024-02-03', '{}', 'login')")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        prune_audit(postgres.url("drc_api", database), 12)
+    kept = partitions(db)[2:]
+    assert prune_audit(postgres.url(database=database), 12) == ["audit_2024_01", "audit_2024_02"]
+    assert partitions(db) == kept
+    assert prune_audit(postgres.url(database=database), 1) == []
+    assert run_sql(db, "SELECT id FROM audit WHERE at < '2025-01-01'") == []
 
 
 # For people --------------------------------------------------------------------------------------

@@ -56,10 +56,21 @@ def test_every_operation_but_health_and_login_declares_permissions_that_exist(ap
 
 def test_every_route_stands_in_the_document(api: Api) -> None:
     """So that walking the document is walking the routes."""
-    from drc.api import audit, conduct, events, fleetwide, images, keys, logs, sessions, vessels
+    from drc.api import (
+        audit,
+        conduct,
+        events,
+        fleetwide,
+        images,
+        keys,
+        logs,
+        sessions,
+        tokens,
+        vessels,
+    )
     from drc.api.app import operations as own
 
-    modules = (audit, conduct, events, fleetwide, images, keys, logs, sessions, vessels)
+    modules = (audit, conduct, events, fleetwide, images, keys, logs, sessions, tokens, vessels)
     routers = [*(module.routes.router for module in modules), own.router]
     routes = {
         (method, route.path.replace(":path", ""))

@@ -1,0 +1,11 @@
+-- Revoke a token of an owner's. Parameters: owner_id bigint, name text. Zero rows: no such token.
+WITH t AS (
+  UPDATE token SET revoked_at = now()
+  WHERE owner_id = %(owner_id)s::bigint AND name = %(name)s::text AND revoked_at IS NULL
+  RETURNING id, name
+),
+a AS (
+  INSERT INTO audit (actor, action, target, detail)
+  SELECT %(actor)s::jsonb, 'tokens:issue', name, jsonb_build_object('revoked', id) FROM t
+)
+SELECT id FROM t
