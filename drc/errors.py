@@ -16,6 +16,7 @@ DrcError
 │  ├─ NotSignedIn
 │  │  └─ ProofUsed          an identity provider's token that has begun a session already
 │  ├─ Forbidden
+│  ├─ TooLarge · TooSlow · TooMany      of one request; of one body; of one caller's requests
 │  └─ StartFailed       the vessel failed before anybody could enter it
 ├─ Unreachable      something we need does not answer; again may help        exit 4, 503
 │  ├─ ApiUnreachable · DatabaseUnreachable · EngineFailed
@@ -159,6 +160,24 @@ class Forbidden(Refused):
     """Your token does not carry the permission for this."""
 
     http_status = 403
+
+
+class TooLarge(Refused):
+    """That request is larger than any that the API takes."""
+
+    http_status = 413
+
+
+class TooSlow(Refused):
+    """That request did not arrive in time."""
+
+    http_status = 408
+
+
+class TooMany(Refused):
+    """You ask more often than the API answers one caller. Wait a few seconds."""
+
+    http_status = 429
 
 
 class StartFailed(Refused):

@@ -13,6 +13,7 @@ from drc.api import (
     fleetwide,
     images,
     keys,
+    limits,
     logs,
     metrics,
     problems,
@@ -109,6 +110,7 @@ def create_app(context: Context) -> FastAPI:
         app.include_router(routes.routes.router)
     app.include_router(operations.router)
     problems.install(app)
+    app.add_middleware(limits.Guard)
     app.add_middleware(audit.Acting)
     app.add_middleware(metrics.Timing)
     return app

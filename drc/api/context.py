@@ -8,6 +8,13 @@ from fastapi import Request
 
 from drc.api.capacity import Capacity
 from drc.api.doorbell import Doorbell
+from drc.api.limits import (
+    AT_ONCE,
+    PER_SECOND,
+    STRANGERS_AT_ONCE,
+    STRANGERS_PER_SECOND,
+    Budget,
+)
 from drc.api.provider import Provider
 from drc.api.roles import Roles
 from drc.api.stream import Stream
@@ -31,6 +38,11 @@ class Context:
     login: LoginSettings
     roles: Roles
     provider: Provider | None
+    callers: Budget = field(default_factory=lambda: Budget(PER_SECOND, AT_ONCE))
+    strangers: Budget = field(
+        default_factory=lambda: Budget(STRANGERS_PER_SECOND, STRANGERS_AT_ONCE)
+    )
+    """By address: requests that had no good token."""
     owners: dict[str, Row] = field(default_factory=dict[str, Row])
     """Owners by subject. An owner's row never changes."""
     closers: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])

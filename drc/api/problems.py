@@ -10,6 +10,14 @@ from starlette.exceptions import HTTPException
 from drc.api import audit
 from drc.errors import BadInput, DrcError
 
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+"""What every answer tells browsers (limits.Guard; a bug's is sent from outside of it)."""
+
 log = logging.getLogger("drc.api")
 
 
@@ -17,7 +25,7 @@ def problem(status: int, code: str, message: str, hint: str = "") -> JSONRespons
     # a message may quote what was sent, and JSON can spell halves of letters, which UTF-8 cannot
     message = message.encode(errors="replace").decode()
     body = {"type": "about:blank", "status": status, "title": message, "code": code}
-    headers = {"Retry-After": "1"} if status == 503 else {}
+    headers = {"Retry-After": "1"} if status in (429, 503) else {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if hint:
@@ -56,4 +64,6 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     def bug(request: Request, failed: Exception) -> JSONResponse:
         log.exception("%s %s", request.method, request.url.path, exc_info=failed)
-        return problem(500, "bug", "The API met a bug; its log has the details.")
+        answer = problem(500, "bug", "The API met a bug; its log has the details.")
+        answer.headers.update(HEADERS)
+        return answer
