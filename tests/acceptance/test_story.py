@@ -31,7 +31,7 @@ def test_make_up_again_finds_everything_there(up: Up) -> None:
 
 
 def test_who_brought_it_up_is_an_operator_and_stays_signed_in(up: Up) -> None:
-    person = up.person
+    person, _ = up
     said = person.run("drc whoami")
     assert re.search(r"^roles +operator$", said, re.MULTILINE)
     assert "renewed by itself" in said
