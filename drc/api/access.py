@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Request
 
 from drc import fleet
 from drc.api.context import Context, context_of
+from drc.api.problems import RESPONSES
 from drc.auth import PERMISSIONS, SIGN_IN, Caller, granted, unix_name
 from drc.db import Row, actor
 from drc.errors import Forbidden, NotSignedIn, TooMany
@@ -109,7 +110,7 @@ class Routes:
     """An APIRouter whose every route names the permissions that it needs, or is open to all."""
 
     def __init__(self, tag: str) -> None:
-        self.router = APIRouter(prefix="/v1", tags=[tag])
+        self.router = APIRouter(prefix="/v1", tags=[tag], responses=RESPONSES)
 
     def _add(self, method: str, path: str, permissions: tuple[str, ...], **more: Any) -> Any:
         if not permissions or not set(permissions) <= set(PERMISSIONS):

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Response
+from fastapi.responses import PlainTextResponse
 
 from drc import __version__, fleet
 from drc.api import (
@@ -11,12 +12,12 @@ from drc.api import (
     conduct,
     events,
     fleetwide,
+    handlers,
     images,
     keys,
     limits,
     logs,
     metrics,
-    problems,
     sessions,
     sweep,
     tokens,
@@ -26,6 +27,7 @@ from drc.api.access import Here, Routes
 from drc.api.capacity import Capacity
 from drc.api.context import Context
 from drc.api.doorbell import Doorbell
+from drc.api.problems import RESPONSES
 from drc.api.provider import Provider
 from drc.api.queue import serve_queue
 from drc.api.roles import Roles
@@ -39,7 +41,7 @@ from drc.secret import Secrets
 operations = Routes("operations")
 
 
-@operations.get("/metrics", "metrics:read")
+@operations.get("/metrics", "metrics:read", response_class=PlainTextResponse)
 def read_metrics(here: Here) -> Response:
     return Response(metrics.render(here.db), media_type="text/plain; version=0.0.4")
 
@@ -89,27 +91,17 @@ def create_app(context: Context) -> FastAPI:
     )
     app.state.context = context
 
-    @app.get("/health", tags=["operations"])
+    @app.get("/health", tags=["operations"], responses=RESPONSES)
     def health() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
         """No token needed: whether the API answers and reaches its database."""
         fleet.read_now(context.db)
         return {"status": "ok", "version": __version__}
 
-    for routes in (
-        sessions,
-        tokens,
-        audit,
-        vessels,
-        logs,
-        fleetwide,
-        images,
-        keys,
-        events,
-        conduct,
-    ):
+    people = (sessions, tokens, keys, audit)
+    for routes in (*people, vessels, logs, fleetwide, images, events, conduct):
         app.include_router(routes.routes.router)
     app.include_router(operations.router)
-    problems.install(app)
+    handlers.install(app)
     app.add_middleware(limits.Guard)
     app.add_middleware(audit.Acting)
     app.add_middleware(metrics.Timing)

@@ -1,14 +1,11 @@
 """Errors on the wire: RFC 9457 problem details, with the family's code and hint."""
 
-import logging
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
+from pydantic import BaseModel, Field
 
-from drc.api import audit
-from drc.errors import BadInput, DrcError
+from drc.errors import DrcError
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -18,7 +15,25 @@ HEADERS = {
 }
 """What every answer tells browsers (limits.Guard; a bug's is sent from outside of it)."""
 
-log = logging.getLogger("drc.api")
+
+class Problem(BaseModel):
+    """RFC 9457: what went wrong, in words for people."""
+
+    type: str = "about:blank"
+    status: int
+    title: str
+    code: Annotated[str, Field(description="the error's name, for programs")]
+    hint: Annotated[str, Field(description="what to type or do")] = ""
+
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {
+        "description": words,
+        "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
+    }
+    for status, words in (("4XX", "Refused, and why."), ("503", "Something does not answer."))
+}
+"""What each operation's part of the OpenAPI document says of problems."""
 
 
 def problem(status: int, code: str, message: str, hint: str = "") -> JSONResponse:
@@ -35,35 +50,3 @@ def problem(status: int, code: str, message: str, hint: str = "") -> JSONRespons
 
 def of_error(failed: DrcError) -> JSONResponse:
     return problem(failed.http_status, failed.code, failed.message, failed.hint)
-
-
-def refused(request: Request, failed: DrcError) -> JSONResponse:
-    """The answer, once it is written down; a database that is away is no reason not to give it."""
-    try:
-        audit.note_refusal(request, failed)
-    except DrcError as trouble:
-        log.warning("not audited: %s %s: %s", request.method, failed.code, trouble)
-    return of_error(failed)
-
-
-def install(app: FastAPI) -> None:
-    @app.exception_handler(DrcError)
-    def expected(request: Request, failed: DrcError) -> JSONResponse:
-        return refused(request, failed)
-
-    @app.exception_handler(RequestValidationError)
-    def malformed(request: Request, failed: RequestValidationError) -> JSONResponse:
-        first = failed.errors()[0]
-        where = ".".join(str(part) for part in first["loc"][1:]) or "The request"
-        return refused(request, BadInput(f"{where}: {first['msg']}."))
-
-    @app.exception_handler(HTTPException)
-    def http(_: Request, failed: HTTPException) -> JSONResponse:
-        return problem(failed.status_code, f"http-{failed.status_code}", str(failed.detail))
-
-    @app.exception_handler(Exception)
-    def bug(request: Request, failed: Exception) -> JSONResponse:
-        log.exception("%s %s", request.method, request.url.path, exc_info=failed)
-        answer = problem(500, "bug", "The API met a bug; its log has the details.")
-        answer.headers.update(HEADERS)
-        return answer

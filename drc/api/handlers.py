@@ -1,0 +1,46 @@
+"""Errors on their way out: each becomes a problem, and a refusal is written down."""
+
+import logging
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from drc.api import audit
+from drc.api.problems import HEADERS, of_error, problem
+from drc.errors import BadInput, DrcError
+
+log = logging.getLogger("drc.api")
+
+
+def refused(request: Request, failed: DrcError) -> JSONResponse:
+    """The answer, once it is written down; a database that is away is no reason not to give it."""
+    try:
+        audit.note_refusal(request, failed)
+    except DrcError as trouble:
+        log.warning("not audited: %s %s: %s", request.method, failed.code, trouble)
+    return of_error(failed)
+
+
+def install(app: FastAPI) -> None:
+    @app.exception_handler(DrcError)
+    def expected(request: Request, failed: DrcError) -> JSONResponse:
+        return refused(request, failed)
+
+    @app.exception_handler(RequestValidationError)
+    def malformed(request: Request, failed: RequestValidationError) -> JSONResponse:
+        first = failed.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:]) or "The request"
+        return refused(request, BadInput(f"{where}: {first['msg']}."))
+
+    @app.exception_handler(HTTPException)
+    def http(_: Request, failed: HTTPException) -> JSONResponse:
+        return problem(failed.status_code, f"http-{failed.status_code}", str(failed.detail))
+
+    @app.exception_handler(Exception)
+    def bug(request: Request, failed: Exception) -> JSONResponse:
+        log.exception("%s %s", request.method, request.url.path, exc_info=failed)
+        answer = problem(500, "bug", "The API met a bug; its log has the details.")
+        answer.headers.update(HEADERS)
+        return answer
