@@ -106,6 +106,8 @@ CHECKS = {
 def script(name: str) -> str:
     """A statement of the product's as pgbench wants it: its parameters as expressions."""
     text = re.sub(r"--.*", "", statement(name).decode())
+    # pgbench takes a colon before a word for a variable, in a quoted string too
+    text = re.sub(r"'(\w+):(\w+)'", r"'\1' || chr(58) || '\2'", text)
     return re.sub(r"%\((\w+)\)s", lambda found: VALUES[found[1]], text).strip()
 
 

@@ -32,7 +32,7 @@ from conductor.wanted import Names
 from conductor.work import Work, work_of
 from drc import fleet
 from drc.auth import Signer
-from drc.config import DEFAULT_IMAGE, NET_IMAGE, count, need
+from drc.config import DEFAULT_IMAGE, NET_IMAGE, count, need, need_secret
 from drc.db import Database
 from drc.errors import (
     BadInput,
@@ -354,7 +354,7 @@ def main() -> None:
         environ = os.environ
         name = environ.get("DRC_CONDUCTOR", f"{socket.gethostname()}-{os.getpid()}")
         signer = Signer.load(Path(need(environ, "DRC_SIGNING_KEY")))
-        db = Database(need(environ, "DRC_DATABASE_URL"), size=16, name="drc-conductor")
+        db = Database(need_secret(environ, "DRC_DATABASE_URL").shown, size=16, name="drc-conductor")
         conductor = Conductor(
             db,
             Api(need(environ, "DRC_URL"), signer, f"conductor:{name}", partial(fleet.read_now, db)),

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +20,9 @@ BUILD_ENVIRONMENT = (
     *("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_DEFAULT_TIMEOUT"),
 )
 """What image/build passes on from the environment; what is built upon it elsewhere must, too."""
+
+
+COMMAND_PATIENCE = 10.0  # seconds for a command that fetches a secret
 
 
 def package_folder(name: str) -> Path:
@@ -38,6 +43,55 @@ def need(environ: Mapping[str, str], name: str) -> str:
     if not value:
         raise Misconfigured(f"{name} is not set.", hint="See docs/configuration.md.")
     return value
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """A secret; whatever prints it, or what holds it, says only that there is one."""
+
+    shown: str
+
+    def __repr__(self) -> str:
+        return "[REDACTED]"
+
+
+def secret(environ: Mapping[str, str], name: str) -> Hidden | None:
+    """A secret that is in the variable, in the file that `<name>_FILE` names, or in what the
+    command in `<name>_COMMAND` prints; without the line end. None where none is set.
+
+    Raises Misconfigured.
+    """
+    ways = [way for way in (name, f"{name}_FILE", f"{name}_COMMAND") if environ.get(way)]
+    if len(ways) > 1:
+        raise Misconfigured(f"{ways[0]} and {ways[1]} are both set.", hint="One of them is enough.")
+    if not ways:
+        return None
+    (way,) = ways
+    try:
+        if way == name:
+            found = environ[way]
+        elif way.endswith("_FILE"):
+            found = Path(environ[way]).read_text()
+        else:
+            done = subprocess.run(
+                shlex.split(environ[way]), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                text=True, timeout=COMMAND_PATIENCE, check=True,
+            )  # fmt: skip
+            found = done.stdout
+    except (OSError, ValueError, subprocess.SubprocessError) as failed:
+        # not the error itself: it has the command's output in it
+        raise Misconfigured(f"{way} gave nothing: {type(failed).__name__}.") from None
+    if not found.strip():
+        raise Misconfigured(f"{way} gave nothing: it is empty.")
+    return Hidden(found.rstrip("\r\n"))
+
+
+def need_secret(environ: Mapping[str, str], name: str) -> Hidden:
+    """As `secret`, of one that must be set."""
+    found = secret(environ, name)
+    if found is None:
+        raise Misconfigured(f"{name} is not set.", hint="See docs/configuration.md.")
+    return found
 
 
 def count(environ: Mapping[str, str], name: str, default: int) -> int:
@@ -73,10 +127,11 @@ def login_settings(environ: Mapping[str, str]) -> LoginSettings:
     if not all(port.isascii() and port.isdigit() and 0 < int(port) < 65536 for port in ports):
         raise Misconfigured(f"DRC_OIDC_PORTS is “{' '.join(ports)}”, not a list of ports.")
     roles = environ.get("DRC_ROLES")
+    found = secret(environ, "DRC_OIDC_CLIENT_SECRET")
     return LoginSettings(
         issuer=issuer,
         client_id=need(environ, "DRC_OIDC_CLIENT_ID") if issuer else None,
-        client_secret=environ.get("DRC_OIDC_CLIENT_SECRET") or None,
+        client_secret=found.shown if found else None,
         scope=environ.get("DRC_OIDC_SCOPE", SCOPE),
         ports=tuple(map(int, ports)),
         roles=Path(roles) if roles else None,
@@ -85,13 +140,13 @@ def login_settings(environ: Mapping[str, str]) -> LoginSettings:
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    database_url: str
+    database_url: Hidden
     keys: Path
     secret: Path
     host: str
     port: int
     image: str
-    migrate_url: str | None
+    migrate_url: Hidden | None
     login: LoginSettings = field(default_factory=LoginSettings)
 
 
@@ -103,13 +158,13 @@ def api_settings(environ: Mapping[str, str]) -> ApiSettings:
             hint="Let it listen on 127.0.0.1, and a proxy that has a certificate in front of it.",
         )
     return ApiSettings(
-        database_url=need(environ, "DRC_DATABASE_URL"),
+        database_url=need_secret(environ, "DRC_DATABASE_URL"),
         keys=Path(need(environ, "DRC_KEYS")),
         secret=Path(need(environ, "DRC_SECRET")),
         host=host,
         port=count(environ, "DRC_PORT", 8787),
         image=environ.get("DRC_IMAGE", DEFAULT_IMAGE),
-        migrate_url=environ.get("DRC_MIGRATE_URL"),
+        migrate_url=secret(environ, "DRC_MIGRATE_URL"),
         login=login_settings(environ),
     )
 

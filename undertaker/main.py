@@ -10,7 +10,7 @@ from pathlib import Path
 from drc import fleet
 from drc.auth import Signer
 from drc.client import Client
-from drc.config import need
+from drc.config import need, need_secret
 from drc.db import Database
 from drc.errors import DrcError, Refused
 from drc.vessel import State
@@ -43,7 +43,9 @@ def main() -> None:
         signer = Signer.load(Path(need(os.environ, "DRC_SIGNING_KEY")))
         now = datetime.now(UTC)
         token = signer.sign("undertaker", ["undertaker"], now, timedelta(minutes=10))
-        db = Database(need(os.environ, "DRC_DATABASE_URL"), size=2, name="drc-undertaker")
+        db = Database(
+            need_secret(os.environ, "DRC_DATABASE_URL").shown, size=2, name="drc-undertaker"
+        )
         done = run_once(db, Client(need(os.environ, "DRC_URL"), lambda: token), now)
         db.close()
     except DrcError as failed:

@@ -51,8 +51,8 @@ def open_context(settings: ApiSettings) -> Context:
     secrets, roles = Secrets.load(settings.secret), Roles(settings.login.roles)
     verifier = Verifier.load(settings.keys, secrets.access_key().public_key())
     if settings.migrate_url:
-        migrate(settings.migrate_url)
-    db = Database(settings.database_url, name="drc-api")
+        migrate(settings.migrate_url.shown)
+    db = Database(settings.database_url.shown, name="drc-api")
     fleet.make_audit_partitions(db)
     doorbell, stream, waker = Doorbell(db), Stream(db), Waker()
     context = Context(

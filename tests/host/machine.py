@@ -312,7 +312,7 @@ class Machine:
         with self.log.open("ab") as log:
             self.dockerd = subprocess.Popen(command, stdout=log, stderr=log, env=env)
         self.client = docker.APIClient(base_url=f"unix://{self.socket}", version="1.41", timeout=60)
-        until("dockerd", self.answers)
+        until("dockerd", self.answers, 120)  # it first ends what ran when it was killed
 
     def devices_of(self, container: str) -> dict[str, str]:
         """The `NVIDIA_…` variables that NVIDIA's hook saw when this container was started.

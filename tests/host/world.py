@@ -22,7 +22,7 @@ from drc.api.app import create_app, open_context
 from drc.auth import Signer
 from drc.cli.sshconfig import block
 from drc.client import Client
-from drc.config import DEFAULT_IMAGE, NET_IMAGE, ApiSettings
+from drc.config import DEFAULT_IMAGE, NET_IMAGE, ApiSettings, Hidden
 from drc.db import Database
 from drc.errors import Refused
 from drc.up.postgres import OWNER, Postgres
@@ -204,7 +204,7 @@ class World:
 
     def settings(self) -> ApiSettings:
         return ApiSettings(
-            database_url=self.postgres.url("drc_api", self.database),
+            database_url=Hidden(self.postgres.url("drc_api", self.database)),
             keys=self.folder,
             secret=self.folder / "secret",
             host="127.0.0.1",

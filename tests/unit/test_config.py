@@ -14,7 +14,9 @@ from drc.config import (
     count,
     load_account,
     login_settings,
+    need_secret,
     save_account,
+    secret,
 )
 from drc.errors import Misconfigured
 
@@ -48,6 +50,45 @@ def test_a_count_that_is_no_number_is_refused_by_name(value: str) -> None:
     with pytest.raises(Misconfigured, match="DRC_PORT"):
         count({"DRC_PORT": value}, "DRC_PORT", 1)
     assert count({}, "DRC_PORT", 1) == 1
+
+
+URL = "DRC_DATABASE_URL"
+
+
+def test_a_secret_may_be_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("postgresql://ada:hunter2@x\n")
+    for told in (
+        {URL: "postgresql://ada:hunter2@x"},
+        {f"{URL}_FILE": str(tmp_path / "url")},
+        {f"{URL}_COMMAND": f"cat '{tmp_path / 'url'}'"},
+    ):
+        found = need_secret(told, URL)
+        assert found.shown == "postgresql://ada:hunter2@x"
+        settings = api_settings({**API, URL: "", **told})
+        for text in (repr(found), str(found), f"{found}", repr(settings), str([settings])):
+            assert "hunter2" not in text
+    assert secret({}, URL) is None
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ({URL: "x", f"{URL}_FILE": "y"}, "both set"),
+        ({f"{URL}_FILE": "/nonexistent"}, "FileNotFoundError"),
+        ({f"{URL}_FILE": "/dev/null"}, "is empty"),
+        ({f"{URL}_COMMAND": "sh -c 'echo hunter2; exit 1'"}, "CalledProcessError"),
+        ({f"{URL}_COMMAND": "nonexistent-program"}, "FileNotFoundError"),
+        ({f"{URL}_COMMAND": "echo 'unclosed"}, "ValueError"),
+        ({}, "not set"),
+    ],
+)
+def test_a_secret_that_is_not_there_is_a_sentence_without_it(
+    told: dict[str, str], why: str
+) -> None:
+    with pytest.raises(Misconfigured, match=why) as refused:
+        need_secret(told, URL)
+    assert "hunter2" not in refused.value.message
+    assert refused.value.__cause__ is None
 
 
 def test_without_a_provider_there_is_none() -> None:

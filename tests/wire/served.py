@@ -17,7 +17,7 @@ from drc.api.app import create_app, open_context
 from drc.api.context import Context
 from drc.auth import PEOPLE, Signer
 from drc.client import Client
-from drc.config import ApiSettings, LoginSettings
+from drc.config import ApiSettings, Hidden, LoginSettings
 from drc.up.postgres import Postgres
 from tests.installation import make_keys
 from tests.wait import wait_until
@@ -131,7 +131,7 @@ def serving(
     if not (folder / "secret").exists():
         make_keys(folder)
     settings = ApiSettings(
-        database_url=postgres.url("drc_api", database),
+        database_url=Hidden(postgres.url("drc_api", database)),
         keys=folder,
         secret=folder / "secret",
         host="127.0.0.1",
