@@ -113,6 +113,40 @@ def sign_in(page: Page, name: str) -> int:
     return 1 + asked
 
 
+@contextmanager
+def keyring(folder: Path) -> Iterator[dict[str, str]]:
+    """A desktop's keyring that is open. Gives the environment in which it is found."""
+    for program in ("dbus-daemon", "gnome-keyring-daemon"):
+        if not shutil.which(program):
+            pytest.fail("These tests have a keyring: apt-get install dbus gnome-keyring")
+    folder.chmod(0o700)
+    env = {"HOME": str(folder), "XDG_RUNTIME_DIR": str(folder), "PATH": os.environ["PATH"]}
+    bus = subprocess.Popen(
+        ["dbus-daemon", "--session", "--nofork", "--print-address"], env=env,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert bus.stdout is not None
+    try:
+        found = {"DBUS_SESSION_BUS_ADDRESS": bus.stdout.readline().strip()}
+        rings = subprocess.Popen(
+            ["gnome-keyring-daemon", "--foreground", "--unlock", "--components=secrets"],
+            env={**env, **found}, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+        try:
+            assert rings.stdin is not None
+            rings.stdin.write("a password\n")
+            rings.stdin.close()
+            yield found
+        finally:
+            rings.kill()
+            rings.wait()
+    finally:
+        bus.kill()
+        bus.wait()
+        bus.stdout.close()
+
+
 class Issuer:
     """A provider whose keys the test has, so that it can say anything."""
 

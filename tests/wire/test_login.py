@@ -16,7 +16,7 @@ from drc.db import Database
 from drc.up.postgres import Postgres
 from tests.fleets import run_sql
 from tests.wait import wait_until
-from tests.wire.identity import Provider, browser, sign_in
+from tests.wire.identity import Provider, browser, keyring, sign_in
 from tests.wire.served import Api, Door, serving
 from tests.wire.terminal import Terminal
 from tests.wire.warm import Said, Warm
@@ -261,3 +261,41 @@ def test_a_session_ends_after_its_time(ada: Laptop, page: Page, db: Database) ->
     ada.change(expires_at=time.time() - 1.0)
     said = ada("list")
     assert (said.status, "You are not signed in any more." in said.err) == (1, True)
+
+
+def test_a_keyring_keeps_what_renews_the_token(ada: Laptop, page: Page, tmp_path: Path) -> None:
+    folder = tmp_path / "ring"
+    folder.mkdir()
+    with keyring(folder) as found:
+        ada.more = {**ada.more, **found}
+        said, _ = ada.login(page, "ada")
+        assert said.status == 0, said.err
+        assert ada.account["refresh"] is None
+        ada.change(expires_at=time.time() - 1.0)
+        assert ada("list").status == 0
+        assert ada.account["refresh"] is None
+        before = ada.account
+        ada.change(expires_at=time.time() - 1.0)
+        assert ada("list").status == 0  # the next refresh token was kept there, too
+        assert ada.account != before
+        assert ada("logout").status == 0
+        ada.file.write_text(json.dumps({**before, "expires_at": 0.0}))
+        said = ada("list")
+        assert (said.status, "Your sign-in has run out." in said.err) == (1, True)
+
+
+def test_a_keyring_that_went_away_costs_a_login(ada: Laptop, page: Page, tmp_path: Path) -> None:
+    folder = tmp_path / "ring"
+    folder.mkdir()
+    with keyring(folder) as found:
+        ada.more = {**ada.more, **found}
+        ada.login(page, "ada")
+    assert ada("list").status == 0
+    ada.change(expires_at=time.time() - 1.0)
+    said = ada("list")
+    assert (said.status, "Your sign-in has run out." in said.err) == (1, True)
+    assert "drc login" in said.err
+    said, _ = ada.login(page, "ada")
+    assert said.status == 0, said.err
+    assert isinstance(ada.account["refresh"], str)
+    assert ada("list").status == 0
