@@ -29,6 +29,7 @@ class Api:
 
     def token(self) -> str:
         if time.monotonic() > self._renew_at:
+            self.signer = self.signer.again()
             self._token = self.signer.sign(self.subject, ["conductor"], self.clock(), LIFE)
             self._renew_at = time.monotonic() + LIFE.total_seconds() / 2
         return self._token

@@ -6,8 +6,10 @@ live for minutes and are signed with the API's own key (`session`) once they pro
 an identity provider, or on the API's machine with a token signed with the key file (`api`, 0600).
 """
 
+import contextlib
+import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -85,6 +87,9 @@ KEY_FILES = ("api", "conductor", "undertaker")
 """The signers whose keys are files; the other follows from the API's secret."""
 
 
+log = logging.getLogger("drc.auth")
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who a verified token speaks for."""
@@ -114,6 +119,7 @@ class Signer:
 
     kid: str
     key: Ed25519PrivateKey
+    path: Path | None = None
 
     @classmethod
     def load(cls, path: Path) -> "Signer":
@@ -126,7 +132,11 @@ class Signer:
             raise Misconfigured(f"The signing key {path} cannot be read: {failed}") from None
         if not isinstance(key, Ed25519PrivateKey):
             raise Misconfigured(f"{path} is not an Ed25519 key.")
-        return cls(path.stem, key)
+        return cls(path.stem, key, path)
+
+    def again(self) -> "Signer":
+        """With the key that is in the file now, so that one can be replaced while we run."""
+        return Signer.load(self.path) if self.path else self
 
     def sign(
         self, subject: str, roles: list[str], now: datetime, life: timedelta, **more: str
@@ -147,37 +157,38 @@ class Signer:
 class Verifier:
     """Turns a bearer token into a Caller, or raises NotSignedIn with what to do."""
 
-    def __init__(self, keys: Mapping[str, Ed25519PublicKey]) -> None:
-        self.keys = keys
+    def __init__(
+        self, keys: Mapping[str, Sequence[Ed25519PublicKey]], folder: Path | None = None
+    ) -> None:
+        self.keys = dict(keys)
+        self.folder = folder
+        self.seen = changed_at(folder)
 
     @classmethod
     def load(cls, folder: Path, session: Ed25519PublicKey) -> "Verifier":
-        """From `<kid>.pub` for every kid of KEY_FILES. Raises Misconfigured."""
-        keys = {"session": session}
-        for kid in KEY_FILES:
-            try:
-                key = load_pem_public_key((folder / f"{kid}.pub").read_bytes())
-            except (OSError, ValueError) as failed:
-                raise Misconfigured(f"No public key for {kid}: {failed}") from None
-            if not isinstance(key, Ed25519PublicKey):
-                raise Misconfigured(f"{folder / kid}.pub is not an Ed25519 key.")
-            keys[kid] = key
-        return cls(keys)
+        """The keys of a folder, which is read again when files come, go or are replaced.
+
+        Raises Misconfigured.
+        """
+        return cls({"session": [session], **read_keys(folder)}, folder)
+
+    def _look_again(self) -> None:
+        at = changed_at(self.folder)
+        if self.folder is None or at == self.seen:
+            return
+        self.seen = at
+        try:
+            self.keys |= read_keys(self.folder)
+        except Misconfigured as failed:
+            log.error("%s The keys that were there before hold.", failed.message)
 
     def verify(self, token: str) -> Caller:
+        self._look_again()
         try:
             kid = jwt.get_unverified_header(token).get("kid", "")
             if kid not in self.keys:
                 raise NotSignedIn("That token was signed by a key this API does not know.")
-            claims: dict[str, Any] = jwt.decode(
-                token,
-                self.keys[kid],
-                algorithms=["EdDSA"],
-                audience=AUDIENCE,
-                issuer=ISSUER,
-                leeway=LEEWAY,
-                options={"require": ["exp", "iat", "iss", "aud", "sub"]},
-            )
+            claims = self._claims(token, kid)
         except jwt.ExpiredSignatureError:
             raise NotSignedIn("Your sign-in has run out.", hint=SIGN_IN) from None
         except jwt.InvalidTokenError as failed:
@@ -192,6 +203,51 @@ class Verifier:
             session=str(claims.get("sid", "")),
             expires_at=datetime.fromtimestamp(claims["exp"], UTC),
         )
+
+    def _claims(self, token: str, kid: str) -> dict[str, Any]:
+        """Raises jwt.InvalidTokenError."""
+        *others, last = self.keys[kid]
+        for key in others:
+            with contextlib.suppress(jwt.InvalidSignatureError):
+                return decoded(token, key)
+        return decoded(token, last)
+
+
+def decoded(token: str, key: Ed25519PublicKey) -> dict[str, Any]:
+    """Raises jwt.InvalidTokenError."""
+    return jwt.decode(
+        token,
+        key,
+        algorithms=["EdDSA"],
+        audience=AUDIENCE,
+        issuer=ISSUER,
+        leeway=LEEWAY,
+        options={"require": ["exp", "iat", "iss", "aud", "sub"]},
+    )
+
+
+def changed_at(folder: Path | None) -> int:
+    """When files last came to a folder, went, or were replaced there; in nanoseconds."""
+    try:
+        return folder.stat().st_mtime_ns if folder else 0
+    except OSError:
+        return 0
+
+
+def read_keys(folder: Path) -> dict[str, list[Ed25519PublicKey]]:
+    """For each of KEY_FILES what `<kid>.pub` and `<kid>-….pub` hold. Raises Misconfigured."""
+    keys: dict[str, list[Ed25519PublicKey]] = {}
+    for kid in KEY_FILES:
+        keys[kid] = []
+        for path in (folder / f"{kid}.pub", *sorted(folder.glob(f"{kid}-*.pub"))):
+            try:
+                key = load_pem_public_key(path.read_bytes())
+            except (OSError, ValueError) as failed:
+                raise Misconfigured(f"No public key for {kid}: {failed}") from None
+            if not isinstance(key, Ed25519PublicKey):
+                raise Misconfigured(f"{path} is not an Ed25519 key.")
+            keys[kid].append(key)
+    return keys
 
 
 _SYSTEM_NAMES = frozenset(

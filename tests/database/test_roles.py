@@ -1,6 +1,9 @@
 """What each program's role may do: the conductor moves no vessel, the undertaker writes nothing."""
 
+import os
 import re
+import subprocess
+import sys
 
 import psycopg
 import psycopg.errors
@@ -108,3 +111,19 @@ def test_nobody_logs_in_without_the_right_password(role: str, postgres: Postgres
             psycopg.connect(
                 host=str(postgres.data), dbname="drc", user=role, password=password
             ).close()
+
+
+def test_another_user_of_the_machine_does_not_even_reach_it(postgres: Postgres) -> None:
+    """Its socket lies in a folder of its own user's, so a password that leaked is not enough."""
+    url = postgres.url("drc_api", "postgres")
+    connect = "import psycopg, sys; psycopg.connect(sys.argv[1]).close()"
+    command = [sys.executable, "-c", connect, url]
+    assert subprocess.run(command, capture_output=True).returncode == 0
+    if os.geteuid() != 0:
+        pytest.fail("This test becomes another user: run it as root.")
+    theirs = subprocess.run(
+        ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", *command],
+        capture_output=True, text=True, cwd="/",
+    )  # fmt: skip
+    assert theirs.returncode != 0
+    assert "Permission denied" in theirs.stderr

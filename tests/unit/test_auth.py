@@ -11,7 +11,12 @@ from typing import Any
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from drc.auth import (
     AUDIENCE,
@@ -28,7 +33,7 @@ from drc.errors import Misconfigured, NotSignedIn
 from tests.installation import make_keys
 
 KEYS = {kid: Ed25519PrivateKey.generate() for kid in SIGNERS}
-VERIFIER = Verifier({kid: key.public_key() for kid, key in KEYS.items()})
+VERIFIER = Verifier({kid: [key.public_key()] for kid, key in KEYS.items()})
 HOUR = timedelta(hours=1)
 SESSION = KEYS["session"].public_key()
 
@@ -171,6 +176,42 @@ def test_a_signing_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
 def test_a_missing_signing_key_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="cannot be read"):
         Signer.load(tmp_path / "api.pem")
+
+
+def replace(folder: Path, name: str, key: Ed25519PrivateKey) -> None:
+    """As one does while programs run: by a rename."""
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (folder / "fresh").write_bytes(public)
+    (folder / "fresh").rename(folder / name)
+
+
+def test_a_key_is_replaced_while_the_programs_run(tmp_path: Path) -> None:
+    """docs/access.md: the new public key beside the old one, then the private one, then no old."""
+    make_keys(tmp_path)
+    verifier = Verifier.load(tmp_path, SESSION)
+    signer = Signer.load(tmp_path / "conductor.pem")
+    old = signer.sign("c", ["conductor"], now(), HOUR)
+    fresh = Ed25519PrivateKey.generate()
+    new = Signer("conductor", fresh).sign("c", ["conductor"], now(), HOUR)
+    with pytest.raises(NotSignedIn):
+        verifier.verify(new)
+    replace(tmp_path, "conductor-2.pub", fresh)
+    assert verifier.verify(old).roles == verifier.verify(new).roles == ("conductor",)
+    pem = fresh.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "conductor.pem").write_bytes(pem)
+    assert verifier.verify(signer.again().sign("c", ["conductor"], now(), HOUR)).subject == "c"
+    (tmp_path / "conductor-2.pub").rename(tmp_path / "conductor.pub")
+    assert verifier.verify(new).roles == ("conductor",)
+    with pytest.raises(NotSignedIn):
+        verifier.verify(old)
+
+
+def test_a_damaged_key_that_comes_later_takes_nobodys_away(tmp_path: Path) -> None:
+    make_keys(tmp_path)
+    verifier = Verifier.load(tmp_path, SESSION)
+    token = Signer.load(tmp_path / "api.pem").sign("ada", ["operator"], now(), HOUR)
+    (tmp_path / "conductor-2.pub").write_text("nothing")
+    assert verifier.verify(token).subject == "ada"
 
 
 def test_a_missing_or_damaged_public_key_is_a_sentence(tmp_path: Path) -> None:
