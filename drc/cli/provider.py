@@ -188,8 +188,8 @@ def listening(ports: list[int], state: str) -> Generator[Answers]:
                 return
             fine = "code" in said
             page = PAGE.format(
-                title="You are signed in." if fine else "That did not work.",
-                words="You can close this page and go back to your terminal.",
+                title="Go back to your terminal." if fine else "That did not work.",
+                words="This page can be closed.",
             ).encode()
             self.send_response(200)
             self.send_header("Content-Type", "text/html; charset=utf-8")

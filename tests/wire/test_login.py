@@ -97,7 +97,7 @@ class Laptop(Terminal):
             wait_until(lambda: self.opened.exists() and self.opened.read_text(), "a page opens")
             page.goto(self.opened.read_text().strip())
             clicks = sign_in(page, name)
-            page.wait_for_selector("text=You are signed in.")
+            page.wait_for_selector("text=Go back to your terminal.")
             return running.end(), clicks
 
 
