@@ -36,6 +36,7 @@ PERMISSIONS: Mapping[str, str] = {
     "vessels:stop:any": "Stop anybody's vessels.",
     "vessels:connect": "Get the address and the Jupyter token of one's own vessels.",
     "vessels:conduct": "Report the steps of vessels' lives, with each attempt's token.",
+    "sessions:end": "End all of one's own sessions.",
     "tokens:issue": "Make and revoke tokens of one's own, for scripts.",
     "keys:write": "Add and remove one's own SSH public keys.",
     "gpus:read": "See the fleet's GPUs and who holds them.",
@@ -52,6 +53,7 @@ PERMISSIONS: Mapping[str, str] = {
 _RESEARCHER = frozenset(
     {
         "self:read",
+        "sessions:end",
         "tokens:issue",
         "vessels:create",
         "vessels:read",
@@ -71,7 +73,15 @@ ROLES: Mapping[str, frozenset[str]] = {
     "lead": _LEAD,
     "operator": _LEAD | {"hosts:write", "queues:write", "metrics:read", "audit:read"},
     "auditor": frozenset(
-        {"self:read", "audit:read", "vessels:read", "vessels:read:any", "hosts:read", "gpus:read"}
+        {
+            "self:read",
+            "sessions:end",
+            "audit:read",
+            "vessels:read",
+            "vessels:read:any",
+            "hosts:read",
+            "gpus:read",
+        }
     ),
     "conductor": frozenset({"vessels:conduct", "hosts:conduct"}),
     "undertaker": frozenset({"vessels:read:any", "vessels:stop:any"}),

@@ -1,6 +1,8 @@
 """The API over HTTP, from the other side: answers as dicts, problems as the errors they were."""
 
 import json
+import os
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +13,7 @@ sys.modules.setdefault("httpx._main", cast(Any, None))
 
 import httpx  # noqa: E402
 
-from drc.errors import ApiUnreachable, DrcError, NotSignedIn, Unreachable, of_code  # noqa: E402
+from drc.errors import ApiUnreachable, DrcError, Misconfigured, NotSignedIn, Unreachable, of_code  # noqa: E402
 
 TIMEOUT = httpx.Timeout(30, connect=5)
 SILENCE = 45.0  # seconds; the stream says something every 15
@@ -38,7 +40,7 @@ class Client:
         self.token = token
         self.renew = renew
         # the certificates of the world are read (35 ms) only where one will be checked
-        verify = not url.startswith("http://")
+        verify = False if url.startswith("http://") else trusted()
         patience = TIMEOUT if timeout is None else httpx.Timeout(timeout)
         self.http = httpx.Client(base_url=url, timeout=patience, trust_env=False, verify=verify)
 
@@ -149,6 +151,11 @@ class translated:
         pass
 
     def __exit__(self, kind: object, failed: BaseException | None, trace: object) -> None:
+        if isinstance(failed, httpx.ConnectError) and "CERTIFICATE_VERIFY_FAILED" in str(failed):
+            raise ApiUnreachable(
+                f"{self.url} shows a certificate that this machine does not trust.",
+                hint="If your company has its own authority: DRC_CA_FILE=/path/to/its.pem",
+            ) from failed
         if isinstance(failed, httpx.ConnectError):
             raise ApiUnreachable(
                 f"The API at {self.url} does not answer.",
@@ -160,6 +167,22 @@ class translated:
             raise ApiUnreachable(f"The connection to {self.url} broke: {failed}") from failed
         if isinstance(failed, httpx.InvalidURL):
             raise ApiUnreachable(f"“{self.url}” is not the address of an API.") from failed
+
+
+def trusted() -> ssl.SSLContext:
+    """Whom this machine trusts, whom browsers do, and who is in DRC_CA_FILE.
+
+    Raises Misconfigured.
+    """
+    context = httpx.create_ssl_context(trust_env=False)
+    context.load_default_certs()
+    own = os.environ.get("DRC_CA_FILE")
+    try:
+        if own:
+            context.load_verify_locations(own)
+    except (OSError, ssl.SSLError) as failed:
+        raise Misconfigured(f"DRC_CA_FILE, {own}: {failed}") from None
+    return context
 
 
 def content_of(answer: httpx.Response) -> Any:

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import ssl
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -148,14 +149,24 @@ class ApiSettings:
     image: str
     migrate_url: Hidden | None
     login: LoginSettings = field(default_factory=LoginSettings)
+    tls: tuple[Path, Path] | None = None
+
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def api_settings(environ: Mapping[str, str]) -> ApiSettings:
-    host = environ.get("DRC_HOST", "127.0.0.1")
-    if host not in ("127.0.0.1", "::1", "localhost"):
+    host, login = environ.get("DRC_HOST", "127.0.0.1"), login_settings(environ)
+    tls = tls_files(environ)
+    if host not in LOOPBACK and tls is None:
         raise Misconfigured(
             f"The API would listen on {host} without TLS.",
-            hint="Let it listen on 127.0.0.1, and a proxy that has a certificate in front of it.",
+            hint="Set DRC_TLS_CERT and DRC_TLS_KEY, or let it listen on 127.0.0.1 behind a proxy.",
+        )
+    if host not in LOOPBACK and login.issuer is None:
+        raise Misconfigured(
+            f"The API would listen on {host} with nobody who could sign in.",
+            hint="Set DRC_OIDC_ISSUER first: docs/access.md.",
         )
     return ApiSettings(
         database_url=need_secret(environ, "DRC_DATABASE_URL"),
@@ -165,8 +176,24 @@ def api_settings(environ: Mapping[str, str]) -> ApiSettings:
         port=count(environ, "DRC_PORT", 8787),
         image=environ.get("DRC_IMAGE", DEFAULT_IMAGE),
         migrate_url=secret(environ, "DRC_MIGRATE_URL"),
-        login=login_settings(environ),
+        login=login,
+        tls=tls,
     )
+
+
+def tls_files(environ: Mapping[str, str]) -> tuple[Path, Path] | None:
+    """Certificate chain and key, in PEM; None: no TLS of its own. Raises Misconfigured."""
+    found = [environ.get(name) for name in ("DRC_TLS_CERT", "DRC_TLS_KEY")]
+    if not any(found):
+        return None
+    cert, key = (Path(need(environ, name)) for name in ("DRC_TLS_CERT", "DRC_TLS_KEY"))
+    try:
+        if key.stat().st_mode & 0o077:
+            raise Misconfigured(f"{key} can be read by others.", hint=f"chmod 600 {key}")
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
+    except (OSError, ssl.SSLError) as failed:
+        raise Misconfigured(f"{cert} and {key} are no certificate and its key: {failed}") from None
+    return cert, key
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,10 @@ def end_session(db: Database, id: str, why: str) -> bool:
     return bool(db.one("end_session", id=id, why=why))
 
 
+def end_sessions(db: Database, owner_id: int, why: str) -> list[Row]:
+    return db.all("end_sessions", owner_id=owner_id, why=why)
+
+
 def forget_sessions(db: Database, age: timedelta) -> int:
     return len(db.all("forget_sessions", age=age))
 

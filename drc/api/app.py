@@ -113,6 +113,7 @@ def serve(settings: ApiSettings) -> None:
 
     context = open_context(settings)
     sweep.start(context)
+    certificate, key = settings.tls or (None, None)
     server = uvicorn.Config(
         create_app(context),
         host=settings.host,
@@ -120,5 +121,7 @@ def serve(settings: ApiSettings) -> None:
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=3,
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
     )
     uvicorn.Server(server).run()

@@ -60,6 +60,10 @@ class Door(BaseModel):
     ports: Annotated[list[int], Field(description="of the loopback redirect; empty: any")]
 
 
+class Ended(BaseModel):
+    clients: Annotated[list[str], Field(description="what each session was begun by")]
+
+
 class Me(BaseModel):
     subject: str
     name: str
@@ -168,6 +172,13 @@ def end(old: Refresh, here: Here) -> None:
     """End the session that a refresh token is of. Access tokens of it live for minutes yet."""
     id, _ = here.secrets.read_refresh_token(old.refresh_token)
     fleet.end_session(here.db, id, "signed out")
+
+
+@routes.post("/logout/everywhere", "sessions:end")
+def end_all(owner: Owner, here: Here) -> Ended:
+    """End every session of one's own, this one too: a laptop was lost, say."""
+    ended = fleet.end_sessions(here.db, owner["id"], "signed out everywhere")
+    return Ended(clients=[row["client"] for row in ended])
 
 
 @routes.get("/whoami", "self:read")

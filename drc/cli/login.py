@@ -90,15 +90,23 @@ def this_machine() -> str:
     return f"drc {__version__} on {platform.node()}"[:100]
 
 
-def logout() -> None:
+def logout(
+    everywhere: Annotated[
+        bool, typer.Option("--everywhere", help="On all machines: one was lost, say.")
+    ] = False,
+) -> None:
     """Sign out: on this machine at once, and at the API."""
     from drc.cli import session
+    from drc.cli.account import client
     from drc.cli.look import say
     from drc.client import Client
     from drc.config import load_account
     from drc.errors import DrcError
 
     account = load_account()
+    if everywhere:
+        for program in client().call("POST", "/v1/logout/everywhere")["clients"]:
+            say(f"  ended: {program or 'a session'}", dim=True)
     with session.locked():
         refresh = account.refresh or session.from_keyring(account.url)
         if account.token is None and refresh is None:

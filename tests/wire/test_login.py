@@ -299,3 +299,18 @@ def test_a_keyring_that_went_away_costs_a_login(ada: Laptop, page: Page, tmp_pat
     assert said.status == 0, said.err
     assert isinstance(ada.account["refresh"], str)
     assert ada("list").status == 0
+
+
+def test_signing_out_everywhere_ends_the_sessions_of_lost_machines_too(
+    laptop: Callable[[str], Laptop], page: Page
+) -> None:
+    lost, other = laptop("lost"), laptop("other")
+    lost.login(page, "ada")
+    other.login(page, "ada")
+    said = other("logout", "--everywhere")
+    assert said.status == 0, said.err
+    assert said.err.count("ended: drc ") == 2
+    assert "You are signed out." in said.err
+    lost.change(expires_at=time.time() - 1.0)
+    said = lost("list")
+    assert (said.status, "You are not signed in any more." in said.err) == (1, True)

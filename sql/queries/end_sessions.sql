@@ -1,0 +1,12 @@
+-- End every session of an owner's. Parameters: owner_id bigint, why text. A row for each.
+WITH s AS (
+  UPDATE session SET ended_at = now(), ended_why = %(why)s::text
+  WHERE owner_id = %(owner_id)s::bigint AND ended_at IS NULL AND expires_at > now()
+  RETURNING id, name, client
+),
+a AS (
+  INSERT INTO audit (actor, action, target, detail)
+  SELECT %(actor)s::jsonb, 'logout', name, jsonb_build_object('session', id, 'client', client)
+  FROM s
+)
+SELECT id, client FROM s
