@@ -62,6 +62,10 @@ def begin_session(db: Database, id: str, owner_id: int, claims: Row, **more: Any
     return db.always("begin_session", id=id, owner_id=owner_id, claims=Jsonb(claims), **more)
 
 
+def read_session(db: Database, id: str) -> Row | None:
+    return db.one("read_session", id=id)
+
+
 def renew_session(db: Database, id: str, generation: int, grace: timedelta) -> Row | None:
     return db.one("renew_session", id=id, generation=generation, grace=grace)
 

@@ -11,7 +11,7 @@ from drc.api.context import Context, context_of
 from drc.api.problems import RESPONSES
 from drc.auth import PERMISSIONS, SIGN_IN, Caller, granted, unix_name
 from drc.db import Row, actor
-from drc.errors import Forbidden, NotSignedIn, TooMany
+from drc.errors import Forbidden, NotSignedIn
 from drc.secret import PERSONAL, token_hash
 
 PERSONAL_SIGNER = "personal"
@@ -21,26 +21,14 @@ Here = Annotated[Context, Depends(context_of)]
 
 
 def caller_of(request: Request, here: Here) -> Caller:
-    """Who asks. Raises NotSignedIn, and TooMany for those who ask or guess too often."""
-    address = actor().get("address", "")
-    if not here.strangers.has_any(address):
-        raise TooMany
-    try:
-        caller = read_token(request, here)
-    except NotSignedIn:
-        here.strangers.take(address)
-        raise
+    """Who asks. Raises NotSignedIn, and TooMany for those who ask too often."""
+    caller = read_token(request, here)
     actor().update(
         who=caller.called, subject=caller.subject, signer=caller.signer, token=caller.session
     )
     if caller.signer not in PROGRAMS:
         here.callers.take(caller.subject)
     return caller
-
-
-def as_stranger(here: Here) -> None:
-    """Raises TooMany for an address from which too many come without a token."""
-    here.strangers.take(actor().get("address", ""))
 
 
 def read_token(request: Request, here: Context) -> Caller:
@@ -125,9 +113,7 @@ class Routes:
 
     def open(self, method: str, path: str, **more: Any) -> Callable[..., Any]:
         """For those who have no token yet."""
-        return self.router.api_route(
-            path, methods=[method], dependencies=[Depends(as_stranger)], **more
-        )
+        return self.router.api_route(path, methods=[method], **more)
 
     def get(self, path: str, *permissions: str, **more: Any) -> Callable[..., Any]:
         return self._add("GET", path, permissions, **more)

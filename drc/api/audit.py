@@ -1,8 +1,5 @@
 """Who did what: who acts in a request, for the statements that write it down; what was refused."""
 
-import collections
-import threading
-import time
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -14,11 +11,10 @@ from drc import fleet
 from drc.api.access import Here, Routes
 from drc.api.context import context_of
 from drc.db import ACTOR, actor
-from drc.errors import BadInput, DrcError, Refused
+from drc.errors import BadInput, DrcError, Refused, TooMany
 
 READING = ("GET", "HEAD")
 TURNED_AWAY = (401, 403)
-NOBODYS = 30  # refusals of people without a token that are written down per address and minute
 
 routes = Routes("audit")
 
@@ -41,42 +37,24 @@ class Acting:
             ACTOR.reset(before)
 
 
-class Patience:
-    """So that a flood of requests without a token fills no disk: a budget per address."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.minute = 0
-        self.seen = collections.Counter[str]()
-
-    def has_room(self, address: str) -> bool:
-        with self.lock:
-            minute = int(time.monotonic() // 60)
-            if minute != self.minute:
-                self.minute = minute
-                self.seen.clear()
-            self.seen[address] += 1
-            return self.seen[address] <= NOBODYS
-
-
-_patience = Patience()
-
-
 def note_refusal(request: Request, failed: DrcError) -> None:
     """Write down a refusal, but for those of questions that had no answer."""
     if not isinstance(failed, Refused):
         return
     if request.method in READING and failed.http_status not in TURNED_AWAY:
         return
-    who = actor()
-    if failed.http_status == 401 and not _patience.has_room(who.get("address", "")):
-        return
+    here = context_of(request)
+    if failed.http_status == 401:
+        try:
+            here.noted_strangers.take(actor().get("address", ""))
+        except TooMany:  # a flood of them must not fill the disk
+            return
     route: Any = request.scope.get("route")
     extra: dict[str, Any] = getattr(route, "openapi_extra", None) or {}
     needs = extra.get("x-permissions", [])
     path = getattr(route, "path", "")
     fleet.note_refusal(
-        context_of(request).db,
+        here.db,
         action=needs[0] if needs else path.removeprefix("/v1/").partition("/")[0],
         target=" ".join(str(value) for value in request.path_params.values())[:200],
         result=failed.code,

@@ -10,6 +10,8 @@ from drc.api.capacity import Capacity
 from drc.api.doorbell import Doorbell
 from drc.api.limits import (
     AT_ONCE,
+    NOTED_AT_ONCE,
+    NOTED_PER_SECOND,
     PER_SECOND,
     STRANGERS_AT_ONCE,
     STRANGERS_PER_SECOND,
@@ -42,7 +44,9 @@ class Context:
     strangers: Budget = field(
         default_factory=lambda: Budget(STRANGERS_PER_SECOND, STRANGERS_AT_ONCE)
     )
-    """By address: requests that had no good token."""
+    """By address: requests that were answered with 401."""
+    noted_strangers: Budget = field(default_factory=lambda: Budget(NOTED_PER_SECOND, NOTED_AT_ONCE))
+    """By address: those of them that are written down."""
     owners: dict[str, Row] = field(default_factory=dict[str, Row])
     """Owners by subject. An owner's row never changes."""
     closers: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])

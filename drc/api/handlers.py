@@ -8,14 +8,21 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from drc.api import audit
+from drc.api.context import context_of
 from drc.api.problems import HEADERS, of_error, problem
-from drc.errors import BadInput, DrcError
+from drc.db import actor
+from drc.errors import BadInput, DrcError, TooMany
 
 log = logging.getLogger("drc.api")
 
 
 def refused(request: Request, failed: DrcError) -> JSONResponse:
     """The answer, once it is written down; a database that is away is no reason not to give it."""
+    if failed.http_status == 401:
+        try:
+            context_of(request).strangers.take(actor().get("address", ""))
+        except TooMany as too_many:
+            return of_error(too_many)  # good tokens from there are still heard
     try:
         audit.note_refusal(request, failed)
     except DrcError as trouble:

@@ -14,8 +14,10 @@ LARGEST = 4 * 2**20  # bytes of a body; a vessel's last lines may have 900,000 l
 SLOWEST = 30.0  # seconds for a body to arrive
 PER_SECOND = 100.0  # requests of one identity, in the long run
 AT_ONCE = 1000  # and in a moment
-STRANGERS_PER_SECOND = 5.0  # requests without a good token from one address
+STRANGERS_PER_SECOND = 5.0  # requests that prove nothing, from one address
 STRANGERS_AT_ONCE = 100
+NOTED_PER_SECOND = 0.5  # of those that are written down in the audit
+NOTED_AT_ONCE = 30
 MOST_NAMES = 10_000  # remembered; the longest quiet ones are forgotten
 
 TLS = (b"strict-transport-security", b"max-age=31536000")
@@ -29,10 +31,6 @@ class Budget:
         self.most = most
         self.lock = threading.Lock()
         self.left: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def has_any(self, name: str) -> bool:
-        with self.lock:
-            return self._now(name) >= 1
 
     def take(self, name: str) -> None:
         """Raises TooMany."""

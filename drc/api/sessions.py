@@ -23,6 +23,7 @@ from drc.errors import Forbidden, NotSignedIn
 ACCESS_LIFE = timedelta(minutes=10)
 SESSION_LIFE = timedelta(days=30)
 GRACE = timedelta(seconds=60)  # for which a refresh whose answer was lost may be asked again
+ENDED = "You are not signed in any more."
 
 routes = Routes("sessions")
 
@@ -34,7 +35,9 @@ class Strict(BaseModel):
 class Proof(Strict):
     id_token: Annotated[str, Field(max_length=16_384)]
     nonce: Annotated[str | None, Field(max_length=128)] = None
-    client: Annotated[str, Field(max_length=100, description="who asks, for people")] = ""
+    client: Annotated[str, Field(pattern=r"^[ -~]{0,100}$", description="who asks, for people")] = (
+        ""
+    )
 
 
 class Refresh(Strict):
@@ -152,18 +155,21 @@ def tokens(
 def refresh(old: Refresh, here: Here) -> Tokens:
     """The next tokens of a session, with the roles that its owner has now."""
     id, generation = here.secrets.read_refresh_token(old.refresh_token)
+    session = fleet.read_session(here.db, id)
+    if session is None:
+        raise NotSignedIn(ENDED, hint="drc login")
+    roles = here.roles.of(session["claims"])
+    if not roles:  # before the session moves on, so that it does once there are some again
+        raise Forbidden(f"{session['name']} has no role here any more.")
     row = fleet.renew_session(here.db, id, generation, GRACE)
     if row is None:
-        raise NotSignedIn("You are not signed in any more.", hint="drc login")
+        raise NotSignedIn(ENDED, hint="drc login")
     if row["ended"]:
         raise NotSignedIn(
             "An old refresh token of this session was used, so somebody may have a copy of it. "
             "The session is ended.",
             hint="drc login",
         )
-    roles = here.roles.of(row["claims"])
-    if not roles:
-        raise Forbidden(f"{row['name']} has no role here any more.")
     return tokens(here, id, row["generation"], row["subject"], row["name"], roles)
 
 

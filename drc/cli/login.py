@@ -87,7 +87,8 @@ def this_machine() -> str:
 
     from drc import __version__
 
-    return f"drc {__version__} on {platform.node()}"[:100]
+    node = "".join(letter for letter in platform.node() if " " <= letter <= "~")
+    return f"drc {__version__} on {node}"[:100]
 
 
 def logout(

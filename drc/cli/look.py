@@ -38,8 +38,18 @@ def say(text: str = "", **style: Any) -> None:
     typer.secho(text, err=True, **style)
 
 
+def printable(text: str) -> str:
+    return "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
+    )
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Columns as wide as they must be, on stdout; states are coloured."""
+    """Columns as wide as they must be, on stdout; states are coloured.
+
+    What others wrote may hold commands for a terminal, so only what can be printed is.
+    """
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     title = "  ".join(word.ljust(width) for word, width in zip(head, widths, strict=True)).rstrip()
     print(typer.style(title, bold=True) if sys.stdout.isatty() else title)

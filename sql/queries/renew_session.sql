@@ -16,7 +16,7 @@ WITH seen AS (
     ended_why = CASE WHEN NOT (seen.is_good OR seen.is_again)
                      THEN 'an old refresh token of it was used' END
   FROM seen WHERE s.id = seen.id
-  RETURNING s.id, s.owner_id, s.name, s.claims, s.generation, s.ended_at, s.expires_at
+  RETURNING s.id, s.owner_id, s.name, s.generation, s.ended_at, s.expires_at
 ),
 a AS (
   INSERT INTO audit (actor, action, target, result, detail)
@@ -24,5 +24,5 @@ a AS (
          jsonb_build_object('session', id, 'why', 'an old refresh token of it was used')
   FROM renewed WHERE ended_at IS NOT NULL
 )
-SELECT r.name, r.claims, r.generation, r.ended_at IS NOT NULL AS ended, r.expires_at, o.subject
+SELECT r.name, r.generation, r.ended_at IS NOT NULL AS ended, r.expires_at, o.subject
 FROM renewed r JOIN owner o ON o.id = r.owner_id

@@ -8,7 +8,7 @@ import psycopg
 import psycopg.errors
 import pytest
 
-from drc.api import audit
+from drc.api.limits import Budget
 from drc.db import Database, prune_audit
 from drc.up.postgres import Postgres
 from tests.fleets import run_sql
@@ -108,15 +108,13 @@ def test_a_conductor_with_the_wrong_token_is(api: Api, db: Database, host: int) 
     assert "0" * 64 not in json.dumps([entry["detail"], entry["actor"], entry["target"]])
 
 
-def test_a_flood_of_strangers_does_not_fill_it(
-    api: Api, db: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(audit, "_patience", audit.Patience())
-    for _ in range(audit.NOBODYS + 10):
+def test_a_flood_of_strangers_does_not_fill_it(api: Api, db: Database) -> None:
+    api.context.noted_strangers = Budget(rate=0.001, most=5)
+    for _ in range(10):
         assert api.raw("GET", "/v1/vessels", token="hello").status_code == 401
-    assert len(entries(db)) == audit.NOBODYS
+    assert len(entries(db)) == 5
     assert api.raw("POST", "/v1/hosts", {"name": "x"}).status_code == 403
-    assert len(entries(db)) == audit.NOBODYS + 1
+    assert len(entries(db)) == 6
 
 
 def test_who_forwarded_a_request_is_believed_only_on_this_machine(api: Api, db: Database) -> None:
@@ -206,6 +204,14 @@ def test_an_operator_reads_it(operator: Terminal, drc: Terminal, host: int) -> N
     assert "Nothing of that kind" in operator("audit", "--until", "1h").err
     assert len(operator("audit", "--on", "bert", "--since", "1h").out.splitlines()) == 2
     assert len(operator("audit", "-n", "1").out.splitlines()) == 2
+
+
+def test_what_others_wrote_gives_a_terminal_no_commands(operator: Terminal, api: Api) -> None:
+    api.raw("POST", "/v1/vessels/%1b[31mred%07/stop")
+    said = operator("audit")
+    assert "[31mred" in said.out
+    assert "\x1b" not in said.out
+    assert "\x07" not in said.out
 
 
 def test_pages_join(operator: Terminal, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -280,6 +280,20 @@ def test_an_old_copy_ends_the_session_at_once(api: Api, issuer: Issuer, begin: B
     assert refresh(api, third).status_code == 401
 
 
+def test_who_had_no_role_for_a_while_goes_on_when_there_is_one_again(
+    api: Api, issuer: Issuer, begin: Begin, db: Database
+) -> None:
+    token = begin(issuer.token()).json()["refresh_token"]
+    path = api.context.roles.path
+    assert path is not None
+    rules = path.read_text()
+    path.write_text("[roles]\n")
+    assert [refresh(api, token).status_code for _ in range(2)] == [403, 403]
+    run_sql(db, "UPDATE session SET renewed_at = now() - interval '1 hour' RETURNING id")
+    path.write_text(rules)
+    assert refresh(api, token).status_code == 200
+
+
 def test_sessions_do_not_touch_each_other(api: Api, issuer: Issuer, begin: Begin) -> None:
     one, other = (begin(issuer.token(jti=n)).json()["refresh_token"] for n in "12")
     assert api.raw("POST", "/v1/logout", {"refresh_token": one}, token=None).status_code == 204
