@@ -103,6 +103,8 @@ def count(environ: Mapping[str, str], name: str, default: int) -> int:
 
 
 SCOPE = "openid email profile"
+LOCAL = ("http://127.0.0.1:", "http://localhost:", "http://[::1]:")
+"""What needs no TLS, since it does not leave the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +123,7 @@ class LoginSettings:
 def login_settings(environ: Mapping[str, str]) -> LoginSettings:
     """Raises Misconfigured."""
     issuer = environ.get("DRC_OIDC_ISSUER") or None
-    local = ("http://127.0.0.1:", "http://localhost:", "http://[::1]:")
-    if issuer and not issuer.startswith(("https://", *local)):
+    if issuer and not issuer.startswith(("https://", *LOCAL)):
         raise Misconfigured(f"DRC_OIDC_ISSUER is “{issuer}”, which is no https address.")
     ports = environ.get("DRC_OIDC_PORTS", "").replace(",", " ").split()
     if not all(port.isascii() and port.isdigit() and 0 < int(port) < 65536 for port in ports):
@@ -150,6 +151,8 @@ class ApiSettings:
     migrate_url: Hidden | None
     login: LoginSettings = field(default_factory=LoginSettings)
     tls: tuple[Path, Path] | None = None
+    proxy: str | None = None
+    """Whose word on where a request came from is believed."""
 
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -178,6 +181,7 @@ def api_settings(environ: Mapping[str, str]) -> ApiSettings:
         migrate_url=secret(environ, "DRC_MIGRATE_URL"),
         login=login,
         tls=tls,
+        proxy=environ.get("DRC_PROXY") or None,
     )
 
 

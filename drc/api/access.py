@@ -57,7 +57,15 @@ def of_personal(here: Context, token: str) -> Caller:
     )
 
 
+def fresh_caller(caller: Annotated[Caller, Depends(caller_of)], here: Here) -> Caller:
+    """One whose session goes on: what is made now would outlive it. Raises NotSignedIn."""
+    if caller.signer == "session" and fleet.read_session(here.db, caller.session) is None:
+        raise NotSignedIn("You are not signed in any more.", hint="drc login")
+    return caller
+
+
 Calling = Annotated[Caller, Depends(caller_of)]
+Fresh = Annotated[Caller, Depends(fresh_caller)]
 
 
 def owner_of(caller: Calling, here: Here) -> Row:

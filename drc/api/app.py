@@ -121,6 +121,8 @@ def serve(settings: ApiSettings) -> None:
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=3,
+        proxy_headers=settings.proxy is not None,
+        forwarded_allow_ips=settings.proxy,
         ssl_certfile=certificate,
         ssl_keyfile=key,
     )

@@ -37,14 +37,19 @@ class Acting:
             ACTOR.reset(before)
 
 
+def is_strange() -> bool:
+    """Nobody has proved who they are in this request."""
+    return "subject" not in actor()
+
+
 def note_refusal(request: Request, failed: DrcError) -> None:
     """Write down a refusal, but for those of questions that had no answer."""
-    if not isinstance(failed, Refused):
+    if not isinstance(failed, Refused) or isinstance(failed, TooMany):
         return
     if request.method in READING and failed.http_status not in TURNED_AWAY:
         return
     here = context_of(request)
-    if failed.http_status == 401:
+    if is_strange():
         try:
             here.noted_strangers.take(actor().get("address", ""))
         except TooMany:  # a flood of them must not fill the disk

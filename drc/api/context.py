@@ -44,7 +44,7 @@ class Context:
     strangers: Budget = field(
         default_factory=lambda: Budget(STRANGERS_PER_SECOND, STRANGERS_AT_ONCE)
     )
-    """By address: requests that were answered with 401."""
+    """By address: requests that were refused and had proved nothing."""
     noted_strangers: Budget = field(default_factory=lambda: Budget(NOTED_PER_SECOND, NOTED_AT_ONCE))
     """By address: those of them that are written down."""
     owners: dict[str, Row] = field(default_factory=dict[str, Row])

@@ -13,6 +13,7 @@ from drc.api.vessels import of_name
 from drc.errors import Forbidden
 
 routes = Routes("events")
+LIFE = 600.0  # seconds; as long as an access token
 
 
 @routes.get("/events", "vessels:read", response_class=StreamingResponse)
@@ -32,8 +33,9 @@ async def events(
     place = last_event_id or after
     id = await run_in_threadpool(of_name, here, owner, vessel) if vessel else None
     begin = parse_place(place) if place else await run_in_threadpool(fleet.read_place, here.db)
+    whose = None if everybody and not id else owner["id"]
     return StreamingResponse(
-        here.stream.follow(begin, None if everybody and not id else owner["id"], id, on=follow),
+        here.stream.follow(begin, whose, id, on=follow, life=LIFE),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )

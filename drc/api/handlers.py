@@ -18,7 +18,7 @@ log = logging.getLogger("drc.api")
 
 def refused(request: Request, failed: DrcError) -> JSONResponse:
     """The answer, once it is written down; a database that is away is no reason not to give it."""
-    if failed.http_status == 401:
+    if failed.http_status < 500 and audit.is_strange():
         try:
             context_of(request).strangers.take(actor().get("address", ""))
         except TooMany as too_many:

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import Response
 
 from drc import fleet
-from drc.api.access import Here, Owner, Routes
+from drc.api.access import Fresh, Here, Owner, Routes
 from drc.api.shapes import KeyRequest
 from drc.errors import NoSuchKey
 from drc.fleet import WORK
@@ -20,7 +20,9 @@ def list_(owner: Owner, here: Here) -> list[dict[str, Any]]:
 
 
 @routes.post("/keys", "keys:write", status_code=201)
-def add(request: KeyRequest, owner: Owner, here: Here, response: Response) -> dict[str, Any]:
+def add(
+    request: KeyRequest, owner: Owner, _: Fresh, here: Here, response: Response
+) -> dict[str, Any]:
     """201 when the key is new, 200 when it was there."""
     key = parse_public_key(request.key)
     names = {row["name"] for row in fleet.list_keys(here.db, owner["id"])}

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from drc import fleet
 from drc.db import Database
 
+METHODS = frozenset({"GET", "HEAD", "POST", "DELETE"})
 REGISTRY = CollectorRegistry()
 SECONDS = Histogram(
     "drc_api_request_seconds",
@@ -65,8 +66,10 @@ class Timing:
 
         async def observing(message: Message) -> None:
             if message["type"] == "http.response.start":
+                # whoever comes may name any method, and each would stay in memory
+                method = scope["method"] if scope["method"] in METHODS else "other"
                 route = getattr(scope.get("route"), "path", "none")
-                SECONDS.labels(scope["method"], route, message["status"]).observe(
+                SECONDS.labels(method, route, message["status"]).observe(
                     time.perf_counter() - begun
                 )
             await send(message)

@@ -1,10 +1,10 @@
 """Which roles people have: an operator's file, matched with what the identity provider says."""
 
-import fnmatch
 import logging
+import re
 import threading
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +23,7 @@ log = logging.getLogger("drc.api.roles")
 class File(BaseModel):
     model_config = ConfigDict(extra="forbid")
     claim: str = "groups"
+    nobody: list[str] = []
     roles: dict[str, list[str]] = {}
 
 
@@ -32,6 +33,8 @@ class Rules:
 
     members: Mapping[str, tuple[str, ...]]
     claim: str = "groups"
+    nobody: tuple[str, ...] = ()
+    """Who has no role, whatever else is said of them."""
 
     @classmethod
     def parse(cls, text: str) -> "Rules":
@@ -40,9 +43,8 @@ class Rules:
         for role in said.roles:
             if role not in PEOPLE:
                 raise ValueError(f"there is no role {role}; there are {', '.join(sorted(PEOPLE))}")
-        return cls(
-            {role: tuple(map(str.lower, names)) for role, names in said.roles.items()}, said.claim
-        )
+        members = {role: lower(names) for role, names in said.roles.items()}
+        return cls(members, said.claim, lower(said.nobody))
 
     def of(self, claims: Mapping[str, Any]) -> list[str]:
         """The roles of whom these claims describe."""
@@ -53,11 +55,19 @@ class Rules:
         names = [group.lower() for group in groups if isinstance(group, str)]
         if claims.get("email_verified") is True and isinstance(claims.get("email"), str):
             names.append(claims["email"].lower())
-        return sorted(
-            role
-            for role, wanted in self.members.items()
-            if any(fnmatch.fnmatchcase(name, one) for name in names for one in wanted)
-        )
+        if is_among(names, self.nobody):
+            return []
+        return sorted(role for role, wanted in self.members.items() if is_among(names, wanted))
+
+
+def lower(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name.lower() for name in names)
+
+
+def is_among(names: Iterable[str], wanted: Iterable[str]) -> bool:
+    """`*` stands for any letters; nothing else stands for anything."""
+    patterns = [re.escape(one).replace(r"\*", ".*") for one in wanted]
+    return any(re.fullmatch(one, name, re.DOTALL) for one in patterns for name in names)
 
 
 class Roles:

@@ -103,7 +103,8 @@ def begin(proof: Proof, here: Here) -> Tokens:
     id = str(uuid.uuid4())
     fleet.begin_session(
         here.db, id, owner["id"], claims, name=name, client=proof.client, life=SESSION_LIFE,
-        proof=hashlib.sha256(proof.id_token.encode()).digest(),
+        # of what was signed: one signature can be spelled in several ways
+        proof=hashlib.sha256(proof.id_token.rpartition(".")[0].encode()).digest(),
     )  # fmt: skip
     return tokens(here, id, 0, subject, name, roles)
 
@@ -158,6 +159,7 @@ def refresh(old: Refresh, here: Here) -> Tokens:
     session = fleet.read_session(here.db, id)
     if session is None:
         raise NotSignedIn(ENDED, hint="drc login")
+    actor().update(who=session["name"], token=id)
     roles = here.roles.of(session["claims"])
     if not roles:  # before the session moves on, so that it does once there are some again
         raise Forbidden(f"{session['name']} has no role here any more.")
@@ -177,6 +179,9 @@ def refresh(old: Refresh, here: Here) -> Tokens:
 def end(old: Refresh, here: Here) -> None:
     """End the session that a refresh token is of. Access tokens of it live for minutes yet."""
     id, _ = here.secrets.read_refresh_token(old.refresh_token)
+    session = fleet.read_session(here.db, id)
+    if session:
+        actor().update(who=session["name"], token=id)
     fleet.end_session(here.db, id, "signed out")
 
 

@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import re
 import threading
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -102,11 +104,18 @@ class Stream:
         return fleet.read_owner_events(self.db, after, owner_id, vessel_id=vessel_id)
 
     async def follow(
-        self, after: Place, owner_id: int | None, vessel_id: str | None, *, on: bool = True
+        self,
+        after: Place,
+        owner_id: int | None,
+        vessel_id: str | None,
+        *,
+        on: bool = True,
+        life: float = math.inf,
     ) -> AsyncIterator[str]:
         """The events after a place, then (if `on`) those that come, as server-sent events.
 
-        `owner_id` None: everybody's, and then of every vessel.
+        `owner_id` None: everybody's, and then of every vessel. `life`: seconds after which it ends,
+        so that whoever follows shows again who they are.
         """
         me = Follower(owner_id, vessel_id, asyncio.get_running_loop())
         self.followers.add(me)  # before catching up, so that nothing falls between
@@ -119,7 +128,8 @@ class Stream:
                     yield encode(row)
                 if len(rows) < 500:
                     break
-            while on and not self.closed.is_set():
+            end = time.monotonic() + life
+            while on and not self.closed.is_set() and time.monotonic() < end:
                 try:
                     row = await asyncio.wait_for(me.queue.get(), KEEP_ALIVE)
                 except TimeoutError:

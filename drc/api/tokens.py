@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from drc import fleet
-from drc.api.access import PERSONAL_SIGNER, Calling, Here, Owner, Routes
+from drc.api.access import PERSONAL_SIGNER, Fresh, Here, Owner, Routes
 from drc.api.roles import KEY_FILE
 from drc.errors import BadInput, Forbidden, NoSuchToken, TokenTaken
 from drc.machine import parse_lifetime
@@ -47,7 +47,7 @@ def list_(owner: Owner, here: Here) -> list[Token]:
 
 
 @routes.post("/tokens", "tokens:issue", status_code=201)
-def add(request: TokenRequest, owner: Owner, caller: Calling, here: Here) -> NewToken:
+def add(request: TokenRequest, owner: Owner, caller: Fresh, here: Here) -> NewToken:
     """Make a token; it is shown this once, and only its hash is kept."""
     if caller.signer == PERSONAL_SIGNER:
         raise Forbidden("A token makes no tokens.", hint="Sign in: drc login")

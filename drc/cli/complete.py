@@ -17,10 +17,15 @@ Offers = list[tuple[str, str]]
 def offers(path: str, made: Callable[[list[dict[str, Any]]], Offers], **params: Any) -> Offers:
     """What is made of the API's answer. Whatever goes wrong: an error in a line is no help."""
     with suppress(Exception):
-        from drc.cli.session import client_of
+        import time
+
+        from drc.client import Client
         from drc.config import load_account
 
-        client = client_of(load_account(), timeout=PATIENCE)
+        account = load_account()
+        if account.expires_at is not None and time.time() > account.expires_at:
+            return []  # renewing may take longer than somebody waits for a Tab
+        client = Client(account.url, lambda: account.token, timeout=PATIENCE)
         return made(client.call("GET", path, params=params or None))
     return []
 

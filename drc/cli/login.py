@@ -14,6 +14,8 @@ def login(
     ] = False,
 ) -> None:
     """Sign in, with the identity provider that your company has."""
+    import os
+
     from drc.cli import session, sshconfig
     from drc.cli.account import client
     from drc.cli.look import say
@@ -34,12 +36,16 @@ def login(
     id_token, nonce = prove(told, device=device or not has_browser())
     proof = {"id_token": id_token, "nonce": nonce, "client": this_machine()}
     with session.locked():
-        session.keep(url, api.call_openly("POST", "/v1/login", proof))
+        account = session.keep(url, api.call_openly("POST", "/v1/login", proof))
     client.cache_clear()
-    me = client().call("GET", "/v1/whoami")
-    for path in sshconfig.public_keys():
-        client().call("POST", "/v1/keys", {"key": path.read_text().strip()})
+    mine = session.client_of(account)
+    me = mine.call("GET", "/v1/whoami")
+    for path in sshconfig.public_keys() if "keys:write" in me["permissions"] else []:
+        mine.call("POST", "/v1/keys", {"key": path.read_text().strip()})
     say(f"You are {me['name']} ({' and '.join(me['roles'])}), {me['login']} inside vessels.")
+    for name in ("DRC_TOKEN", "DRC_URL"):
+        if os.environ.get(name):
+            say(f"  {name} is set, and goes before this:  unset {name}", fg="yellow")
     say("  drc create --gpus 1", dim=True)
 
 

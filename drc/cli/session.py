@@ -22,9 +22,8 @@ SERVICE = "drc"
 class Session:
     """The tokens of one account, which several programs may renew: one does, the others wait."""
 
-    def __init__(self, account: Account, *, timeout: float | None = None) -> None:
+    def __init__(self, account: Account) -> None:
         self.account = account
-        self.timeout = timeout
 
     def token(self) -> str | None:
         """Raises NotSignedIn, and Unreachable where the token has run out."""
@@ -43,13 +42,15 @@ class Session:
             return False
         with locked():
             now = load_account()
-            if now.url == self.account.url and now != self.account:
+            if now.url != self.account.url or now.token is None:
+                raise NotSignedIn("You signed out meanwhile, or in elsewhere.", hint="drc login")
+            if now != self.account:
                 self.account = now  # another drc did it meanwhile
-                return bool(now.token)
+                return True
             refresh = self.account.refresh or from_keyring(self.account.url)
             if not refresh:
                 raise NotSignedIn("Your sign-in has run out.", hint="drc login")
-            client = Client(self.account.url, lambda: None, timeout=self.timeout)
+            client = Client(self.account.url, lambda: None)  # patient: an answer must not be lost
             try:
                 got = client.call_openly("POST", "/v1/login/refresh", {"refresh_token": refresh})
             finally:
@@ -60,7 +61,7 @@ class Session:
 
 def client_of(account: Account, *, timeout: float | None = None) -> Client:
     """A client that stays signed in."""
-    session = Session(account, timeout=timeout)
+    session = Session(account)
     return Client(account.url, session.token, renew=session.renew, timeout=timeout)
 
 

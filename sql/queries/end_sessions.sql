@@ -1,8 +1,12 @@
--- End every session of an owner's. Parameters: owner_id bigint, why text. A row for each.
+-- End every session of an owner's, and revoke every token. Parameters: owner_id bigint, why text. A row for each.
 WITH s AS (
   UPDATE session SET ended_at = now(), ended_why = %(why)s::text
   WHERE owner_id = %(owner_id)s::bigint AND ended_at IS NULL AND expires_at > now()
   RETURNING id, name, client
+),
+t AS (
+  UPDATE token SET revoked_at = now()
+  WHERE owner_id = %(owner_id)s::bigint AND revoked_at IS NULL
 ),
 a AS (
   INSERT INTO audit (actor, action, target, detail)

@@ -41,6 +41,20 @@ def test_roles_follow_from_what_was_verified(claims: dict[str, object], roles: l
     assert RULES.of(claims) == roles
 
 
+def test_nobody_wins() -> None:
+    rules = Rules.parse('nobody = ["Eve@example.org", "left"]\n[roles]\noperator = ["*"]')
+    verified = {"email_verified": True}
+    assert rules.of({"email": "eve@Example.org", **verified}) == []
+    assert rules.of({"email": "ada@example.org", "groups": ["left"], **verified}) == []
+    assert rules.of({"email": "ada@example.org", **verified}) == ["operator"]
+
+
+def test_only_an_asterisk_stands_for_anything() -> None:
+    rules = Rules.parse('[roles]\nlead = ["[IT] admins", "a?c"]')
+    assert rules.of({"groups": ["[IT] admins"]}) == ["lead"]
+    assert rules.of({"groups": ["I admins", "abc"]}) == []
+
+
 def test_groups_may_be_in_another_claim() -> None:
     rules = Rules.parse('claim = "https://drc.example/roles"\n[roles]\nlead = ["boss"]')
     assert rules.of({"https://drc.example/roles": ["boss"], "groups": []}) == ["lead"]

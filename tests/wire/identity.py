@@ -154,12 +154,16 @@ class Issuer:
         self.key = rsa.generate_private_key(65537, 2048)
         self.jwks: dict[str, Any] = {"keys": [self.jwk("good")]}
         self.asked: list[str] = []
+        self.jwks_uri = ""
+        """Elsewhere than here."""
         issuer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 issuer.asked.append(self.path)
-                document = {"issuer": issuer.url, "jwks_uri": f"{issuer.url}/jwks"}
+                issuer.answer()
+                uri = issuer.jwks_uri or f"{issuer.url}/jwks"
+                document = {"issuer": issuer.url, "jwks_uri": uri}
                 body = json.dumps(issuer.jwks if self.path == "/jwks" else document).encode()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(body)))
@@ -173,6 +177,9 @@ class Issuer:
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
         self.thread.start()
+
+    def answer(self) -> None:
+        """What happens before it does."""
 
     def jwk(self, kid: str) -> dict[str, Any]:
         public = RSAAlgorithm.to_jwk(self.key.public_key(), as_dict=True)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import psycopg
 import psycopg.errors
 import pytest
@@ -106,6 +107,17 @@ def test_a_conductor_with_the_wrong_token_is(api: Api, db: Database, host: int) 
     entry = entries(db)[-1]
     assert (entry["who"], entry["result"]) == ("c", "stale-attempt")
     assert "0" * 64 not in json.dumps([entry["detail"], entry["actor"], entry["target"]])
+
+
+def test_nor_do_those_who_send_what_is_no_request(api: Api, db: Database) -> None:
+    api.context.noted_strangers = Budget(rate=0.001, most=5)
+    for path in ("/v1/vessels", "/v1/login"):
+        for _ in range(5):
+            answer = httpx.post(
+                api.url + path, content=b"{", headers={"Content-Type": "application/json"}
+            )
+            assert answer.status_code == 422
+    assert len(entries(db)) == 5
 
 
 def test_a_flood_of_strangers_does_not_fill_it(api: Api, db: Database) -> None:

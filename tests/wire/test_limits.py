@@ -101,6 +101,14 @@ def test_so_is_one_that_guesses_refresh_tokens(api: Api) -> None:
     assert found == [401, 401, 429]
 
 
+def test_whatever_method_somebody_invents_is_counted_as_one(api: Api) -> None:
+    for n in range(5):
+        api.raw(f"METHOD{n}", "/v1/vessels")
+    text = api.raw("GET", "/v1/metrics", token=api.token("op", "operator")).text
+    assert 'method="other"' in text
+    assert "METHOD" not in text
+
+
 def test_a_budget_fills_again_and_forgets_the_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])

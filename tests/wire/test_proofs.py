@@ -3,7 +3,9 @@
 import base64
 import hmac
 import json
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -77,6 +79,16 @@ def test_a_proof_is_good_once(issuer: Issuer, begin: Begin, db: Database) -> Non
     assert len(run_sql(db, "SELECT id FROM session")) == 1
 
 
+@pytest.mark.parametrize("tail", ["=", "==", "\n"])
+def test_a_proof_that_is_spelled_in_another_way_is_the_same(
+    tail: str, issuer: Issuer, begin: Begin, db: Database
+) -> None:
+    token = issuer.token()
+    assert begin(token).status_code == 201
+    assert begin(token + tail).status_code == 401
+    assert len(run_sql(db, "SELECT id FROM session")) == 1
+
+
 def part(said: dict[str, Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps(said).encode()).rstrip(b"=").decode()
 
@@ -122,6 +134,8 @@ LIES: dict[str, Callable[[Issuer], str]] = {
     "begun tomorrow": lambda i: i.token(iat=datetime.now(UTC) + HOUR),
     "not good before tomorrow": lambda i: i.token(nbf=datetime.now(UTC) + HOUR),
     "for another program": lambda i: i.token(aud="another"),
+    "for us, made for another": lambda i: i.token(azp="another"),
+    "for several, made for nobody": lambda i: i.token(aud=["drc", "another"]),
     "for several, made for another": lambda i: i.token(aud=["drc", "another"], azp="another"),
     "of another issuer": lambda i: i.token(iss="https://accounts.example"),
     "of this issuer with a slash": lambda i: i.token(iss=f"{i.url}/"),
@@ -225,6 +239,31 @@ def test_a_provider_that_is_away_is_said_to_be(issuer: Issuer, begin: Begin) -> 
     issuer.close()
     answer = begin(token)
     assert (answer.status_code, answer.json()["code"]) == (503, "provider-unreachable")
+
+
+def test_a_provider_that_hangs_holds_up_a_few_logins_and_nobody_else(
+    api: Api, issuer: Issuer, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provider, "PATIENCE", 0.5)
+    hung = threading.Event()
+    monkeypatch.setattr(issuer, "answer", lambda: hung.wait(10))
+    token = issuer.token()
+    with ThreadPoolExecutor(60) as pool:
+        logins = [pool.submit(begin, token) for _ in range(60)]
+        assert api.raw("GET", "/v1/vessels").status_code == 200
+        assert {login.result().status_code for login in logins} <= {503, 429}
+    asked = len(issuer.asked)
+    assert begin(token).status_code == 503  # at once, and without asking
+    assert len(issuer.asked) == asked <= 2
+    hung.set()
+
+
+def test_keys_are_not_fetched_where_others_could_change_them(
+    issuer: Issuer, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(issuer, "jwks_uri", "http://10.0.0.1/jwks")
+    answer = begin(issuer.token())
+    assert (answer.status_code, "no https" in answer.json()["title"]) == (503, True)
 
 
 @pytest.mark.parametrize("kid", ["conductor", "undertaker", "session"])

@@ -17,6 +17,7 @@ from tests.wire.identity import Issuer
 from tests.wire.served import Api, Door, serving
 from tests.wire.terminal import Terminal, lines
 
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKJ6sLvUzbhS0Vl2uPp9GqgkXbJbzKvVhJq8rXyZ3xQ1"
 EVERYBODY = '[roles]\nresearcher = ["*@example.org"]\n'
 
 
@@ -175,6 +176,16 @@ def test_no_provider_says_what_only_the_key_file_may(company: Api, issuer: Issue
     token = made(company, access).json()["token"]
     mine = company.raw("GET", "/v1/whoami", token=token).json()["permissions"]
     assert set(mine) == ROLES["researcher"] - {"tokens:issue"}
+
+
+def test_signing_out_everywhere_ends_it_too(company: Api, issuer: Issuer) -> None:
+    access = signed_in(company, issuer)
+    token = made(company, access).json()["token"]
+    assert company.raw("POST", "/v1/logout/everywhere", token=access).status_code == 200
+    assert company.raw("GET", "/v1/vessels", token=token).status_code == 401
+    # the access token lives for minutes yet, and makes nothing that would live longer
+    assert made(company, access, name="another").status_code == 401
+    assert company.raw("POST", "/v1/keys", {"key": KEY}, token=access).status_code == 401
 
 
 # For people --------------------------------------------------------------------------------------
