@@ -144,8 +144,9 @@ class Hard(World):
     def falsehoods(self) -> list[str]:
         """What differs between the books and the machine; nothing while work is on its way."""
         wrong: list[str] = []
-        if self.sql("SELECT id FROM outbox"):
-            return ["work is on its way"]
+        due = self.sql("SELECT verb, tries, trouble FROM outbox")
+        if due:
+            return [f"on its way: {w['verb']}, try {w['tries']}: {w['trouble']}" for w in due]
         rows = self.sql("SELECT id::text, state, attempt FROM vessel WHERE living AND NOT waiting")
         wrong += [f"{row['id']} is {row['state']}" for row in rows if row["state"] != "running"]
         running = {c["Names"][0][1:] for c in self.ours("drc.vessel") if c["State"] == "running"}
