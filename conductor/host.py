@@ -81,6 +81,7 @@ class Host:
     networking: threading.Lock = field(default_factory=threading.Lock)
     refilling: threading.Lock = field(default_factory=threading.Lock)
     watching: threading.Lock = field(default_factory=threading.Lock)
+    trying: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def name(self) -> str:

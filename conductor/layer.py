@@ -164,7 +164,7 @@ def build(
         network=site.network,
         memory_mib=max(site.memory_mib, LEAST_MIB),
         millicpus=site.millicpus,
-        limits=trial.limits(host),
+        limits=trial.limits(host, names),
     )
     try:
         container.create(host, body, site.container)

@@ -5,7 +5,7 @@ from typing import Any
 
 import docker.errors
 
-from conductor import berths, wanted
+from conductor import berths, trial, wanted
 from conductor.host import Host, translated
 from conductor.wanted import Names
 from drc import fleet
@@ -29,6 +29,7 @@ def leave(host: Host, db: Database, names: Names) -> None:
             raise EngineFailed(f"Another conductor is still making a berth on {host.name}.")
         for row in rows:
             berths.remove(host, db, names, row["number"])
+        trial.sweep(host, names, until=None)
         with translated(host.name):
             for container in engine.containers(all=True, filters={"label": [mine, wanted.BERTH]}):
                 host.remove(container["Id"])

@@ -192,7 +192,7 @@ class Conductor:
                     f"{host.name} shows the host key {parse_public_key(shown).fingerprint}, "
                     f"not {host.door.ssh_host_key}. Nothing was sent to it."
                 )
-        found = probe(host)
+        found = probe(host, self.names)
         if not host.door.probed:  # it may have been ours before: what runs there holds its cards
             reconcile.clear(self, host, reconcile.list_containers(self, host))
         self.api.report(work.host_id, found)

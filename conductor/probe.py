@@ -10,6 +10,7 @@ import requests.exceptions
 
 from conductor import cards, trial, wanted
 from conductor.host import Host, translated
+from conductor.wanted import Names
 from drc.errors import EngineFailed
 from drc.machine import MIB, parse_simulation, show_memory
 
@@ -23,7 +24,7 @@ NO_PROGRAM = 127
 HUNG = (124, 137, -1)  # as timeout(1) says it, or not even that within our own patience
 
 
-def probe(host: Host) -> dict[str, Any]:
+def probe(host: Host, names: Names) -> dict[str, Any]:
     """What the API is told of a host. Raises EngineFailed, HostUnreachable."""
     with translated(host.name):
         engine = host.docker()
@@ -31,7 +32,7 @@ def probe(host: Host) -> dict[str, Any]:
     disk_mib = free_disk(host, info["DockerRootDir"])
     found, left_out = gpus(host)
     if found:
-        trial.check_toolkit(host, found[0]["uuid"])
+        trial.check_toolkit(host, names, found[0]["uuid"])
     elif host.door.simulate:
         found = simulated(host.door.simulate, info["ID"])
     cpus = int(info["NCPU"])
@@ -53,7 +54,7 @@ def probe(host: Host) -> dict[str, Any]:
             "cgroup": info.get("CgroupVersion"),
             "userns": any("name=userns" in option for option in options),
             "disk_free_mib": disk_mib,
-            "disk_each_mib": trial.limits(host).disk_mib,
+            "disk_each_mib": trial.limits(host, names).disk_mib,
             "left_out": left_out,
         },
         "homes": homes(host),

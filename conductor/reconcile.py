@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import docker.errors
 
-from conductor import berths, cards, probe, ready, wanted
+from conductor import berths, cards, probe, ready, trial, wanted
 from conductor.host import Host, translated
 from conductor.work import Work
 from drc import fleet
@@ -182,7 +182,9 @@ def revive(conductor: "Conductor", host: Host, work: Work, number: int) -> bool:
 
 
 def sweep(conductor: "Conductor", host: Host, there: list[There]) -> Counter[str]:
-    """Take away network containers without a row, and the run volumes of vessels that ended."""
+    """Take away network containers without a row, and the run volumes of vessels that ended; and
+    what a trial that was cut off left.
+    """
     mended = Counter[str]()
     booked = {row["number"] for row in fleet.list_berths(conductor.db, host.door.id)}
     joined = {container.network for container in there}
@@ -192,6 +194,7 @@ def sweep(conductor: "Conductor", host: Host, there: list[There]) -> Counter[str
             _remove(host, container)
             mended["berth"] += 1
     mended["volume"] += sweep_volumes(conductor, host)
+    mended["trial"] += trial.sweep(host, conductor.names)
     return +mended
 
 

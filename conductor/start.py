@@ -148,7 +148,13 @@ def vessel_image(
 def make_container(host: Host, work: Work, names: Names, digest: str, *, berth: str) -> None:
     home = home_volume(host, names, work)
     body = wanted.vessel_container(
-        names, work, digest, berth=berth, home=home, host=host.name, limits=trial.limits(host)
+        names,
+        work,
+        digest,
+        berth=berth,
+        home=home,
+        host=host.name,
+        limits=trial.limits(host, names),
     )
     container.create(host, body, names.vessel(work.vessel_id, work.attempt))
 

@@ -9,23 +9,25 @@ from typing import Any
 import docker.errors
 
 from conductor.host import Host, explanation, translated
-from conductor.wanted import File, Limits, archive
+from conductor.wanted import File, Limits, Names, archive
 from drc.errors import EngineFailed
 
 TRIAL = "drc-trial"
+LABEL = "drc.trial"
+LONGEST = "10m"  # as the engine writes it; after that nobody tries any more
 NO_TOOLKIT = ("could not select device driver", "CDI device injection failed")
 NO_LIMIT = ("storage-opt", "Storage option")
 FULL = ("disk quota exceeded", "no space left on device")
 SMALL, LARGE = 2**20, 2**23  # bytes
 
 
-def check_toolkit(host: Host, card: str) -> None:
+def check_toolkit(host: Host, names: Names, card: str) -> None:
     """The engine can give a card to a container. Raises EngineFailed when it has no way to.
 
     A start fails in any case, but before that for want of a device driver.
     """
     request = {"Driver": "", "DeviceIDs": [card], "Capabilities": [["gpu"]]}
-    with translated(host.name), _container(host, {"DeviceRequests": [request]}) as trial:
+    with translated(host.name), _container(host, names, {"DeviceRequests": [request]}) as trial:
         try:
             host.docker().start(trial)
         except docker.errors.APIError as failed:
@@ -38,25 +40,51 @@ def check_toolkit(host: Host, card: str) -> None:
                 ) from failed
 
 
-def limits(host: Host) -> Limits:
-    """What the engine takes. Asked once per connection. Raises EngineFailed, HostUnreachable.
+def limits(host: Host, names: Names) -> Limits:
+    """What the engine takes. Asked once per connection, by one thread while the others wait.
+
+    Raises EngineFailed, HostUnreachable.
 
     Some engines say that they cannot limit what a container writes, others take the limit and
     forget it (moby/moby#51222), so one is written beyond.
     """
     host.connection()
-    if host.limits is None:
-        with translated(host.name):
-            cpus = int(host.docker().info()["NCPU"])
-            stops = host.disk_mib is not None and _stops_at(host, SMALL, LARGE)
-        host.limits = Limits(cpus, host.disk_mib if stops else None)
-    return host.limits
+    with host.trying:
+        known = host.limits
+        if known is None:
+            with translated(host.name):
+                cpus = int(host.docker().info()["NCPU"])
+                stops = host.disk_mib is not None and _stops_at(host, names, SMALL, LARGE)
+            known = host.limits = Limits(cpus, host.disk_mib if stops else None)
+    return known
 
 
-def _stops_at(host: Host, limit: int, much: int) -> bool:
+def sweep(host: Host, names: Names, until: str | None = LONGEST) -> int:
+    """Take away what trials of ours left that were cut off. Returns how many containers.
+
+    `until`: how old they must be, as the engine writes it; None: it does not matter.
+    """
+    old = {"label": _label(names)} | ({"until": until} if until else {})
+    with translated(host.name):
+        engine = host.docker()
+        try:
+            gone: list[str] = engine.prune_containers(old)["ContainersDeleted"] or []
+            engine.prune_images({**old, "dangling": False})
+        except docker.errors.APIError as failed:
+            if failed.status_code != 409:  # somebody else prunes just now
+                raise
+            return 0
+    return len(gone)
+
+
+def _label(names: Names) -> str:
+    return f"{LABEL}={names.installation}"
+
+
+def _stops_at(host: Host, names: Names, limit: int, much: int) -> bool:
     large = archive([File("large", bytes(much))])
     try:
-        with _container(host, {"StorageOpt": {"size": str(limit)}}) as trial:
+        with _container(host, names, {"StorageOpt": {"size": str(limit)}}) as trial:
             host.docker().put_archive(trial, "/", large)
     except docker.errors.APIError as failed:
         words = explanation(failed)
@@ -69,7 +97,7 @@ def _stops_at(host: Host, limit: int, much: int) -> bool:
 
 
 @contextmanager
-def _container(host: Host, more: dict[str, Any]) -> Generator[str]:
+def _container(host: Host, names: Names, more: dict[str, Any]) -> Generator[str]:
     """One that never runs. `more`: of its HostConfig."""
     engine = host.docker()
     tag = uuid.uuid4().hex[:12]  # another installation may try its own just now
@@ -77,12 +105,17 @@ def _container(host: Host, more: dict[str, Any]) -> Generator[str]:
     answer = engine._post(  # the SDK's own import waits for ever
         engine._url("/images/create"),
         data=archive([File("empty", "")]),
-        params={"fromSrc": "-", "repo": TRIAL, "tag": tag},
+        params={
+            "fromSrc": "-",
+            "repo": TRIAL,
+            "tag": tag,
+            "changes": f"LABEL {_label(names)}",
+        },
         headers={"Content-Type": "application/tar"},
     )
     engine._raise_for_status(answer)
     body = {
-        "Image": image,
+        "Image": image,  # which labels it
         "Cmd": ["/nothing"],
         "HostConfig": {"NetworkMode": "none", **more},
     }

@@ -10,11 +10,13 @@ import pytest
 
 from conductor.host import Host
 from conductor.trial import limits
+from conductor.wanted import Names
 from drc.config import DEFAULT_IMAGE
 from drc.up.postgres import Postgres
 from tests.host.machine import Machine, run, started, unmount, until
 from tests.host.world import Vessel, world_on
 
+NAMES = Names("0badcafe")
 LIMIT = 1024  # MiB, with what btrfs counts in: the image's 440
 WRITE = "dd if=/dev/zero of=/opt/large bs=1M count=900"
 
@@ -81,7 +83,7 @@ def test_its_host_says_how_much_a_vessel_may_write(bert: Vessel) -> None:
 def test_an_engine_that_cannot_limit_it_is_not_asked_to(host: Host, machine: Machine) -> None:
     host.disk_mib = LIMIT
     before = machine.client.images()
-    found = limits(host)
+    found = limits(host, NAMES)
     assert (found.cpus, found.disk_mib) == (machine.client.info()["NCPU"], None)
     assert machine.client.images() == before
 
@@ -97,9 +99,9 @@ def test_one_that_takes_the_limit_and_forgets_it_counts_as_one_that_cannot(
         return create({**body, "HostConfig": {"NetworkMode": "none"}}, *more)
 
     monkeypatch.setattr(host.docker(), "create_container_from_config", forgetful)
-    assert limits(host).disk_mib is None
+    assert limits(host, NAMES).disk_mib is None
 
 
 def test_without_a_limit_nothing_is_tried(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host.docker(), "_post", None)  # by which all is made
-    assert limits(host).disk_mib is None
+    assert limits(host, NAMES).disk_mib is None

@@ -12,15 +12,17 @@ import pytest
 from conductor import probe as probing
 from conductor.host import Door, Host, load_key
 from conductor.probe import probe
+from conductor.wanted import Names
 from drc.errors import EngineFailed
 from tests.host.machine import BRIDGED, BRIDGES, CARDS, Machine
 
+NAMES = Names("0badcafe")
 A, B, C = (f"GPU-5a6f1d0c-0000-4000-8000-00000000000{n}" for n in range(3))
 
 
 def test_what_it_finds(host: Host, machine: Machine):
     machine.set_cards(BRIDGED, topology=BRIDGES)
-    found = probe(host)
+    found = probe(host, NAMES)
     assert found["docker_version"] == machine.client.version()["Version"]
     assert [(card["index"], card["island"]) for card in found["gpus"]] == [
         (0, 0), (1, 1), (2, 0), (3, 1),
@@ -37,7 +39,7 @@ def test_it_leaves_nothing_on_the_engine(host: Host, machine: Machine):
         return {c["Id"] for c in trials}, {image["Id"] for image in machine.client.images()}
 
     before = there()
-    probe(host)
+    probe(host, NAMES)
     assert there() == before
 
 
@@ -48,25 +50,30 @@ def test_a_card_that_cannot_be_given_is_left_out(host: Host, machine: Machine):
         f"2, {B}, NVIDIA L40S, [N/A], [N/A]\n"
         f"3, {C}, NVIDIA GeForce RTX 4080 SUPER, 16376, [N/A]\n"
     )
-    found = [(gpu["uuid"], gpu["model"], gpu["memory_mib"]) for gpu in probe(host)["gpus"]]
+    found = [(gpu["uuid"], gpu["model"], gpu["memory_mib"]) for gpu in probe(host, NAMES)["gpus"]]
     assert found == [(A, "h100", 81559), (C, "rtx4080super", 16376)]
 
 
 def test_a_host_without_nvidia_smi_has_no_gpus(host: Host, machine: Machine):
     machine.set_cards(None)
-    assert probe(host)["gpus"] == []
+    assert probe(host, NAMES)["gpus"] == []
 
 
 def test_a_driver_that_never_heard_of_mig_is_asked_without_it(host: Host, machine: Machine):
     machine.set_cards(CARDS, old=True)
-    assert [gpu["model"] for gpu in probe(host)["gpus"]] == ["a100", "a100", "rtx3090", "rtx3090"]
+    assert [gpu["model"] for gpu in probe(host, NAMES)["gpus"]] == [
+        "a100",
+        "a100",
+        "rtx3090",
+        "rtx3090",
+    ]
 
 
 def test_a_driver_that_does_not_match_is_a_sentence(host: Host, machine: Machine):
     words = "Failed to initialize NVML: Driver/library version mismatch\n"
     machine.set_cards(words, status=18)
     with pytest.raises(EngineFailed, match=r"nvidia-smi on gpu1 failed .18.: Failed to initialize"):
-        probe(host)
+        probe(host, NAMES)
 
 
 def test_a_driver_that_hangs_is_a_sentence(
@@ -75,7 +82,7 @@ def test_a_driver_that_hangs_is_a_sentence(
     monkeypatch.setattr(probing, "SMI_TIMEOUT", 0.5)
     machine.set_cards(delay=60)
     with pytest.raises(EngineFailed) as failed:
-        probe(host)
+        probe(host, NAMES)
     assert failed.value.message == (
         "nvidia-smi on gpu1 did not answer within 0.5 s: its driver hangs, or a card does."
     )
@@ -89,14 +96,14 @@ def test_slices_that_are_not_listed_are_a_sentence_and_not_gone(host: Host, mach
         machine.program("nvidia-smi", f'case "$1" in -L) {listing} ;; *) {cards} ;; esac'),
         pytest.raises(EngineFailed, match=r"nvidia-smi on gpu1 failed .15.: Unable to determine"),
     ):
-        probe(host)
+        probe(host, NAMES)
 
 
 def test_a_full_disk_is_a_sentence(host: Host, machine: Machine):
     said = "Filesystem 1024-blocks Used Available Capacity Mounted on\n"
     said += "/dev/sda1 1000000000 996000000 4000000 100% /var/lib/docker"
     with machine.program("df", f"echo '{said}'"), pytest.raises(EngineFailed) as failed:
-        probe(host)
+        probe(host, NAMES)
     assert failed.value.message == (
         f"The disk of gpu1 is full: 3.8 GiB are free at {machine.data}, and 5 GiB are needed."
     )
@@ -106,7 +113,7 @@ def test_a_full_disk_is_a_sentence(host: Host, machine: Machine):
 @pytest.mark.parametrize("said", ["exit 1", "echo nonsense", "echo one two three four; exit 0"])
 def test_a_disk_that_cannot_be_measured_is_a_sentence(host: Host, machine: Machine, said: str):
     with machine.program("df", said), pytest.raises(EngineFailed, match=r"df on gpu1 failed"):
-        probe(host)
+        probe(host, NAMES)
 
 
 def test_gpus_without_the_nvidia_toolkit_are_a_sentence(host: Host, machine: Machine):
@@ -114,13 +121,13 @@ def test_gpus_without_the_nvidia_toolkit_are_a_sentence(host: Host, machine: Mac
     machine.start_engine(gpus=False)
     try:
         with pytest.raises(EngineFailed) as failed:
-            probe(host)
+            probe(host, NAMES)
         assert failed.value.message.startswith(
             "gpu1 has GPUs but no NVIDIA container toolkit, so it cannot give them: "
             "could not select device driver"
         )
         machine.set_cards(None)
-        assert probe(host)["gpus"] == []  # without GPUs it needs none
+        assert probe(host, NAMES)["gpus"] == []  # without GPUs it needs none
     finally:
         machine.end_engine()
         machine.start_engine()
@@ -132,7 +139,7 @@ def test_a_key_that_may_not_forward_is_a_sentence(host: Host, machine: Machine):
     keys.write_text(before.replace("restrict,port-forwarding", "restrict"))
     try:
         with pytest.raises(EngineFailed, match=r"listens at .*, or its sshd does not let us there"):
-            probe(host)
+            probe(host, NAMES)
     finally:
         keys.write_text(before)
 
@@ -174,7 +181,7 @@ def test_an_engine_that_is_too_old_is_a_sentence(door: Door, machine: Machine, a
     )
     try:
         with pytest.raises(EngineFailed) as failed:
-            probe(host)
+            probe(host, NAMES)
     finally:
         host.close()
     assert failed.value.message == "The Docker Engine is too old (API 1.40)."
