@@ -8,13 +8,18 @@ from conductor.container import last_lines
 from conductor.host import Host, translated
 from conductor.wanted import Names
 from conductor.work import Work
+from drc.errors import EngineFailed
+from drc.vessel import State
 
 LOG_LINES = 1000
 
 
 def write_keys(work: Work, host: Host, api: Api, names: Names) -> None:
-    """sshd reads the file at each login, so nothing has to be told."""
-    files = [wanted.keys_file(api.secrets(work))]
+    """sshd reads these files at each login, so nothing has to be told.
+
+    Raises EngineFailed, HostUnreachable: whoever was shut out must not stay in.
+    """
+    files = wanted.access_files(api.secrets(work))
     try:
         with translated(host.name):
             engine = host.docker()
@@ -23,7 +28,8 @@ def write_keys(work: Work, host: Host, api: Api, names: Names) -> None:
             image = engine.inspect_container(berth)["Image"]
         carry.put(host, names, work, files, image=image)
     except docker.errors.NotFound:
-        return  # not made yet, and it will get the new keys when it is
+        if work.state == State.STARTING:  # it may have been told of the old ones already
+            raise EngineFailed(f"{work.name} is not made yet.") from None
 
 
 def fetch_log(work: Work, host: Host, api: Api, names: Names) -> None:

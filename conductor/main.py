@@ -231,7 +231,7 @@ class Conductor:
         elif work.verb == "layer" and hopeless:
             self.api.finish_build(work, reason=failed.message)
             done = True
-        elif work.verb in ("keys", "log") and hopeless:
+        elif work.verb == "log" and hopeless:
             done = True
         else:
             if work.verb == "probe" or isinstance(failed, HostKeyChanged):

@@ -1,5 +1,6 @@
 """What is wanted on a host, as values: names, labels and settings. Nothing here has an effect."""
 
+import base64
 import io
 import tarfile
 from dataclasses import dataclass
@@ -279,12 +280,23 @@ def identity_files(work: Work, secrets: dict[str, Any]) -> list[File]:
         File("name", f"{work.name}\n"),
         File("ssh_host_ed25519_key", secrets["host_key"], 0o600),
         File("jupyter_token", secrets["jupyter_token"] + "\n", 0o400, work.uid),
-        keys_file(secrets),
+        File("ssh_host_ed25519_key-cert.pub", secrets["host_certificate"] + "\n"),
+        File("principals", f"{work.login}\n"),
+        *access_files(secrets),
     ]
 
 
-def keys_file(secrets: dict[str, Any]) -> File:
-    return File("authorized_keys", "".join(f"{line}\n" for line in secrets["authorized_keys"]))
+def access_files(secrets: dict[str, Any]) -> list[File]:
+    """Who gets in; these may be written again while the vessel runs."""
+    return [
+        File("authorized_keys", lines(secrets["authorized_keys"])),
+        File("user_authorities", lines(secrets["user_authorities"])),
+        File("revoked_keys", base64.b64decode(secrets["revoked_keys"])),
+    ]
+
+
+def lines(of: list[str]) -> str:
+    return "".join(f"{line}\n" for line in of)
 
 
 def archive(files: list[File]) -> bytes:

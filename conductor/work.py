@@ -23,6 +23,8 @@ class Work:
     attempt: int = 0
     berth: int | None = None
     name: str = ""
+    state: str = ""
+    """The vessel's, when the work was claimed."""
     build_id: int = 0
     """Of a layer that is built without a vessel."""
     image: str = ""

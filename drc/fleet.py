@@ -124,8 +124,24 @@ def list_keys(db: Database, owner_id: int) -> list[Row]:
     return db.all("list_keys", owner_id=owner_id)
 
 
+def issue_certificate(db: Database, owner_id: int, fingerprint: str, **more: Any) -> Row | None:
+    return db.one("issue_certificate", owner_id=owner_id, fingerprint=fingerprint, **more)
+
+
+def list_certificates(db: Database, owner_id: int, skew: timedelta) -> list[Row]:
+    return db.all("list_certificates", owner_id=owner_id, skew=skew)
+
+
+def revoke_certificates(db: Database, owner_id: int, serial: int | None = None) -> int:
+    return len(db.all("revoke_certificates", owner_id=owner_id, serial=serial))
+
+
+def forget_certificates(db: Database, age: timedelta) -> int:
+    return len(db.all("forget_certificates", age=age))
+
+
 def queue_keys(db: Database, owner_id: int) -> int:
-    return len(db.all("queue_keys", owner_id=owner_id))
+    return db.always("queue_keys", owner_id=owner_id)["vessels"]
 
 
 # A vessel's life ---------------------------------------------------------------------------------

@@ -36,6 +36,11 @@ class PublicKey:
         return fingerprint(self.blob)
 
 
+def host_alias(owner: str, vessel: str) -> str:
+    """Under which a vessel's host key is known, so that nobody's `bert` passes for another's."""
+    return f"{vessel}.{owner}.drc"
+
+
 def fingerprint(blob: bytes) -> str:
     """`SHA256:` and the unpadded base64 of the hash of a public key's wire form."""
     digest = base64.b64encode(hashlib.sha256(blob).digest()).decode()

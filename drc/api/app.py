@@ -6,9 +6,10 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Response
 from fastapi.responses import PlainTextResponse
 
-from drc import __version__, fleet
+from drc import __version__, fleet, sshca
 from drc.api import (
     audit,
+    certificates,
     conduct,
     events,
     fleetwide,
@@ -37,6 +38,7 @@ from drc.auth import Verifier
 from drc.config import ApiSettings, LoginSettings
 from drc.db import Database, migrate
 from drc.secret import Secrets
+from drc.sshca import Authority
 
 operations = Routes("operations")
 
@@ -59,6 +61,8 @@ def open_context(settings: ApiSettings) -> Context:
         db=db,
         verifier=verifier,
         secrets=secrets,
+        users=Authority.load(settings.keys, sshca.USER),
+        vessels=Authority.load(settings.keys, sshca.HOST),
         doorbell=doorbell,
         stream=stream,
         capacity=Capacity(db),
@@ -97,7 +101,7 @@ def create_app(context: Context) -> FastAPI:
         fleet.read_now(context.db)
         return {"status": "ok", "version": __version__}
 
-    people = (sessions, tokens, keys, audit)
+    people = (sessions, tokens, keys, certificates, audit)
     for routes in (*people, vessels, logs, fleetwide, images, events, conduct):
         app.include_router(routes.routes.router)
     app.include_router(operations.router)

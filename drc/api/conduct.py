@@ -1,10 +1,13 @@
 """What conductors report. Every call names vessel and attempt; another attempt's is refused."""
 
+import base64
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from drc import fleet
 from drc.api.access import Calling, Here, Routes
+from drc.api.certificates import SKEW
 from drc.api.context import Context
 from drc.api.shapes import (
     BuildLog,
@@ -20,8 +23,11 @@ from drc.api.shapes import (
 from drc.errors import NoSuchBuild, NoSuchHost, NoSuchVessel, StaleAttempt, Unreachable
 from drc.fleet import EVENTS, WORK
 from drc.secret import openssh_private, openssh_public, token_hash
-from drc.sshkey import parse_public_key
+from drc.sshca import revocation_list
+from drc.sshkey import host_alias, parse_public_key
 from drc.vessel import State
+
+HOST_LIFE = timedelta(days=366)  # past it the plain key, which is in known_hosts too, is enough
 
 routes = Routes("conduct")
 ATTEMPT = "/conduct/vessels/{id}/{attempt}"
@@ -56,10 +62,22 @@ def secrets(id: UUID, attempt: int, caller: Calling, here: Here) -> dict[str, An
     if claim is None:
         raise StaleAttempt
     host_key = here.secrets.host_key(claim["login"], claim["name"])
+    public = openssh_public(host_key)
+    alias = host_alias(claim["login"], claim["name"])
+    now = datetime.now(UTC)
+    known = fleet.list_certificates(here.db, claim["owner_id"], SKEW)
+    revoked = [row["serial"] for row in known if row["revoked"]]
     return {
         "token": here.secrets.bespoke_token(str(id), attempt),
         "host_key": openssh_private(host_key),
-        "host_key_public": openssh_public(host_key),
+        "host_key_public": public,
+        "host_certificate": here.vessels.sign(
+            parse_public_key(public), alias, now - SKEW, now + HOST_LIFE
+        ),
+        "user_authorities": here.users.believed,
+        "revoked_keys": base64.b64encode(
+            revocation_list(here.users.believed, revoked, now)
+        ).decode(),
         "jupyter_token": here.secrets.jupyter_token(str(id)),
         "authorized_keys": [row["line"] for row in fleet.list_keys(here.db, claim["owner_id"])],
     }

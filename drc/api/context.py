@@ -25,6 +25,7 @@ from drc.auth import Verifier
 from drc.config import LoginSettings
 from drc.db import Database, Row
 from drc.secret import Secrets
+from drc.sshca import Authority
 
 
 @dataclass(slots=True)
@@ -32,6 +33,8 @@ class Context:
     db: Database
     verifier: Verifier
     secrets: Secrets
+    users: Authority
+    vessels: Authority
     doorbell: Doorbell
     stream: Stream
     capacity: Capacity

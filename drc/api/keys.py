@@ -43,5 +43,4 @@ def remove(key: str, owner: Owner, here: Here) -> None:
     """By name or fingerprint."""
     if not fleet.remove_key(here.db, owner["id"], key):
         raise NoSuchKey(f"You have no key called {key}.", hint="drc key list")
-    fleet.queue_keys(here.db, owner["id"])
     here.doorbell.ring(WORK)

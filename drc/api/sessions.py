@@ -19,6 +19,7 @@ from drc.api.roles import KEY_FILE
 from drc.auth import KEY_FILES, PERMISSIONS, Signer, unix_name
 from drc.db import Row, actor
 from drc.errors import Forbidden, NotSignedIn
+from drc.fleet import WORK
 
 ACCESS_LIFE = timedelta(minutes=10)
 SESSION_LIFE = timedelta(days=30)
@@ -167,6 +168,7 @@ def refresh(old: Refresh, here: Here) -> Tokens:
     if row is None:
         raise NotSignedIn(ENDED, hint="drc login")
     if row["ended"]:
+        here.doorbell.ring(WORK)
         raise NotSignedIn(
             "An old refresh token of this session was used, so somebody may have a copy of it. "
             "The session is ended.",
@@ -182,13 +184,15 @@ def end(old: Refresh, here: Here) -> None:
     session = fleet.read_session(here.db, id)
     if session:
         actor().update(who=session["name"], token=id)
-    fleet.end_session(here.db, id, "signed out")
+    if fleet.end_session(here.db, id, "signed out"):
+        here.doorbell.ring(WORK)
 
 
 @routes.post("/logout/everywhere", "sessions:end")
 def end_all(owner: Owner, here: Here) -> Ended:
     """End every session of one's own, this one too: a laptop was lost, say."""
     ended = fleet.end_sessions(here.db, owner["id"], "signed out everywhere")
+    here.doorbell.ring(WORK)
     return Ended(clients=[row["client"] for row in ended])
 
 

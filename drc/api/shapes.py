@@ -10,6 +10,7 @@ from drc.db import Row
 from drc.errors import BadInput
 from drc.machine import show_memory
 from drc.plan import Need, Place, never, plan, waits_for
+from drc.sshkey import host_alias
 
 
 class Strict(BaseModel):
@@ -55,6 +56,7 @@ class Ssh(BaseModel):
     user: str
     host_key: str
     host_key_alias: str
+    host_authorities: list[str] = Field(description="who certifies that key, under that alias")
 
 
 class Home(BaseModel):
@@ -295,7 +297,9 @@ def check_image(image: str) -> str:
     return image
 
 
-def vessel_view(row: Row, host_key: str, position: int | None = None) -> Vessel:
+def vessel_view(
+    row: Row, host_key: str, authorities: tuple[str, ...], position: int | None = None
+) -> Vessel:
     """A row of read_vessels as the API shows it."""
     return Vessel(
         id=str(row["id"]),
@@ -323,7 +327,8 @@ def vessel_view(row: Row, host_key: str, position: int | None = None) -> Vessel:
             port=row["ssh_port"],
             user=row["owner"],
             host_key=host_key,
-            host_key_alias=f"{row['name']}.{row['owner']}.drc",
+            host_key_alias=host_alias(row["owner"], row["name"]),
+            host_authorities=list(authorities),
         ),
         created_at=row["created_at"],
         state_since=row["state_since"],

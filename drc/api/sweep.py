@@ -39,6 +39,7 @@ def run_once(here: Context) -> dict[str, int]:
         "placed": serve_queue(here),
         "forgotten": fleet.forget_requests(here.db, REQUEST_AGE),
         "partitions": fleet.make_audit_partitions(here.db),
+        "certificates": fleet.forget_certificates(here.db, SESSION_AGE),
         "sessions": fleet.forget_sessions(here.db, SESSION_AGE),
     }
 

@@ -9,6 +9,7 @@ from drc import fleet
 from drc.api.access import PERSONAL_SIGNER, Fresh, Here, Owner, Routes
 from drc.api.roles import KEY_FILE
 from drc.errors import BadInput, Forbidden, NoSuchToken, TokenTaken
+from drc.fleet import WORK
 from drc.machine import parse_lifetime
 from drc.secret import new_token, token_hash
 
@@ -80,3 +81,4 @@ def revoke(name: str, owner: Owner, here: Here) -> None:
     """It is good for nothing from now on."""
     if not fleet.revoke_token(here.db, owner["id"], name):
         raise NoSuchToken(f"You have no token called {name}.", hint="drc token list")
+    here.doorbell.ring(WORK)

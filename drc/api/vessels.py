@@ -69,7 +69,7 @@ def places_for(here: Context, wish: Wish) -> list[Place]:
 
 def view(row: Row, here: Context, position: int | None = None) -> Vessel:
     host_key = openssh_public(here.secrets.host_key(row["owner"], row["name"]))
-    return vessel_view(row, host_key, position)
+    return vessel_view(row, host_key, here.vessels.believed, position)
 
 
 def read(here: Context, id: str) -> Row:

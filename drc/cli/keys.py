@@ -63,8 +63,49 @@ def remove(
     """Take a key away; running vessels refuse it within seconds."""
     from urllib.parse import quote
 
+    from drc.cli import sshconfig
     from drc.cli.account import client
     from drc.cli.look import say
 
     client().call("DELETE", f"/v1/keys/{quote(key, safe='')}")
+    sshconfig.forget_certificate()  # it may have been upon that key
     say(f"{key} opens nothing any more.")
+    say("  A machine that is signed in can have it certified: drc logout --everywhere", dim=True)
+
+
+@app.command()
+def certificates(json: Json = False) -> None:
+    """Your certificates: each opens your vessels for hours, and is renewed by drc."""
+    from drc.cli.account import get, print_json
+    from drc.cli.look import say, table, when
+
+    found = get("/v1/certificates")
+    if json:
+        return print_json(found)
+    if not found:
+        return say("No certificate of yours is good now.")
+    rows = [
+        [str(one["serial"]), one["fingerprint"], when(one["expires_at"]), one["client"]]
+        for one in found
+    ]
+    return table(["NUMBER", "UPON THE KEY", "GOOD UNTIL", "ASKED FOR BY"], rows)
+
+
+@app.command()
+def revoke(
+    number: Annotated[
+        int | None, typer.Argument(help="Of one certificate: drc key certificates")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All of yours.")] = False,
+) -> None:
+    """Revoke certificates; running vessels refuse them within seconds."""
+    from drc.cli import sshconfig
+    from drc.cli.account import client
+    from drc.cli.look import say
+    from drc.errors import BadInput
+
+    if every == (number is not None):
+        raise BadInput("Which one?", hint="drc key revoke NUMBER,  or  --all")
+    client().call("DELETE", "/v1/certificates" if every else f"/v1/certificates/{number}")
+    sshconfig.forget_certificate()  # a good one is fetched when it is needed
+    say("All of them are revoked." if every else f"{number} is revoked.")

@@ -42,6 +42,9 @@ def login(
     me = mine.call("GET", "/v1/whoami")
     for path in sshconfig.public_keys() if "keys:write" in me["permissions"] else []:
         mine.call("POST", "/v1/keys", {"key": path.read_text().strip()})
+    sshconfig.forget_certificate()  # it may be somebody else's
+    if "vessels:read" in me["permissions"]:
+        sshconfig.sync()
     say(f"You are {me['name']} ({' and '.join(me['roles'])}), {me['login']} inside vessels.")
     for name in ("DRC_TOKEN", "DRC_URL"):
         if os.environ.get(name):
@@ -103,7 +106,7 @@ def logout(
     ] = False,
 ) -> None:
     """Sign out: on this machine at once, and at the API."""
-    from drc.cli import session
+    from drc.cli import session, sshconfig
     from drc.cli.account import client
     from drc.cli.look import say
     from drc.client import Client
@@ -120,6 +123,7 @@ def logout(
             say("You were not signed in.")
             return
         session.forget(account.url)
+    sshconfig.forget_certificate()
     try:
         if refresh:
             api = Client(account.url, lambda: None)

@@ -1,7 +1,8 @@
 """`~/.ssh/drc`: what makes plain `ssh bert`, `scp` and editors work, with no drc process running.
 
     ~/.ssh/drc/config        one Host block per living vessel, rewritten whole
-    ~/.ssh/drc/known_hosts   each vessel's host key, so that SSH never asks
+    ~/.ssh/drc/known_hosts   each vessel's host key and who certifies it, so that SSH never asks
+    ~/.ssh/drc/certificate   that a key of the person's is theirs, for hours; renewed with the rest
     ~/.ssh/drc/id_ed25519    a key of ours, only where the person had none
     ~/.ssh/config            one line of ours, the first: Include drc/config
 
@@ -10,13 +11,14 @@ Files are replaced whole; a crash leaves the old one.
 
 import fcntl
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 INCLUDE = "Include drc/config"
 HEADER = "# Written by drc, anew each time a vessel comes or goes. Changes made here are lost.\n"
+RENEWED = 4 * 3600  # seconds before a certificate's end from which it is renewed: half of its life
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -53,8 +55,8 @@ def locked() -> Generator[None]:
         yield
 
 
-def block(vessel: dict[str, Any], identity: Path) -> str:
-    """The Host block of one vessel whose address is known."""
+def block(vessel: dict[str, Any], identity: Path, certificate: Path) -> str:
+    """The Host block of one vessel whose address is known. It names no file that is not there."""
     ssh = vessel["ssh"]
     lines = [
         f"Host {ssh['alias']}",
@@ -67,6 +69,8 @@ def block(vessel: dict[str, Any], identity: Path) -> str:
     ]
     if identity.exists():
         lines.append("    IdentityFile ~/.ssh/drc/id_ed25519")
+    if certificate.exists():
+        lines.append("    CertificateFile ~/.ssh/drc/certificate")
     if ssh["address"] in LOOPBACK:
         # nothing crosses a network here, so the slower post-quantum exchange protects nothing
         lines.append("    KexAlgorithms curve25519-sha256,curve25519-sha256@libssh.org")
@@ -76,19 +80,64 @@ def block(vessel: dict[str, Any], identity: Path) -> str:
 def write_vessels(vessels: Sequence[dict[str, Any]]) -> None:
     """Both files for the living vessels that have an address."""
     placed = sorted((v for v in vessels if v["ssh"]["port"]), key=lambda v: v["name"])
-    identity = our_folder() / "id_ed25519"
-    blocks = [block(vessel, identity) for vessel in placed]
-    hosts = [f"{v['ssh']['host_key_alias']} {v['ssh']['host_key']}\n" for v in placed]
-    write_whole(our_folder() / "known_hosts", HEADER + "".join(hosts))
+    identity, certified = our_folder() / "id_ed25519", certificate()
+    blocks = [block(vessel, identity, certified) for vessel in placed]
+    hosts = [line for vessel in placed for line in known_hosts(vessel["ssh"])]
+    write_whole(our_folder() / "known_hosts", HEADER + "".join(dict.fromkeys(hosts)))
     write_whole(our_folder() / "config", HEADER + "\n".join(blocks))
 
 
+def known_hosts(ssh: dict[str, Any]) -> Iterator[str]:
+    """Who certifies the vessels of its owner, and its key, for those who read no certificates."""
+    alias = ssh["host_key_alias"]
+    of_owner = alias.partition(".")[2]
+    for authority in ssh["host_authorities"]:
+        yield f"@cert-authority *.{of_owner} {authority}\n"
+    yield f"{alias} {ssh['host_key']}\n"
+
+
 def sync() -> None:
-    """Bring both files up to what the API says."""
+    """Bring all of it up to what the API says."""
     from drc.cli.account import get
 
     with locked():
+        renew_certificate()
         write_vessels(get("/v1/vessels"))
+
+
+def certificate() -> Path:
+    return our_folder() / "certificate"
+
+
+def renew_certificate() -> None:
+    """Have a key of the person's certified, if it is time. Who may not goes on without."""
+    from drc.cli.account import client
+    from drc.errors import Refused
+
+    if seconds_left() > RENEWED:
+        return
+    (key, *_) = public_keys()
+    try:
+        signed = client().call("POST", "/v1/certificates", {"key": key.read_text().strip()})
+    except Refused:
+        return
+    line = f"{signed['certificate']} until {signed['expires_at']}\n"
+    write_whole(certificate(), line)
+
+
+def seconds_left() -> float:
+    """For which the certificate is good yet: its comment says until when."""
+    from datetime import UTC, datetime
+
+    try:
+        words = certificate().read_text().split()
+        return (datetime.fromisoformat(words[-1]) - datetime.now(UTC)).total_seconds()
+    except (OSError, ValueError, IndexError, TypeError):
+        return 0
+
+
+def forget_certificate() -> None:
+    certificate().unlink(missing_ok=True)
 
 
 def words_of(line: bytes) -> list[bytes]:

@@ -43,6 +43,7 @@ def up(
     with session.locked():
         session.keep(answer["url"], answer["tokens"])
     client.cache_clear()
+    sshconfig.forget_certificate()  # it may be of an installation before this one
     for path in sshconfig.public_keys():
         client().call("POST", "/v1/keys", {"key": path.read_text().strip()})
     if answer["simulated"]:

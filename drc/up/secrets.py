@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from drc import sshca
 from drc.auth import KEY_FILES
 from drc.up.state import USER, State
 
@@ -54,7 +55,9 @@ def write_private(path: Path, content: bytes, owner: str) -> None:
 
 
 def make_secrets(state: State) -> None:
-    """The signing keys, the API's secret and the conductor's SSH key, those that are missing."""
+    """Those that are missing: the signing keys, the SSH authorities', the API's secret and the
+    conductor's SSH key.
+    """
     for kid in KEY_FILES:
         if not state.path("keys", f"{kid}.pem").exists():
             key = Ed25519PrivateKey.generate()
@@ -64,8 +67,13 @@ def make_secrets(state: State) -> None:
             write_private(state.path("keys", f"{kid}.pem"), pem, "root" if kid == "api" else USER)
     if not state.path("keys", "secret").exists():
         write_private(state.path("keys", "secret"), secrets.token_bytes(32), USER)
-    for name, owner in (("conductor_ed25519", USER), ("host_ed25519", "root")):
-        path = state.path("ssh", name)
+    for folder, name, owner in (
+        ("ssh", "conductor_ed25519", USER),
+        ("ssh", "host_ed25519", "root"),
+        ("keys", sshca.USER, USER),
+        ("keys", sshca.HOST, USER),
+    ):
+        path = state.path(folder, name)
         if not path.exists():
             made = path.with_name(path.name + ".made")
             for stale in (made, made.with_name(made.name + ".pub")):

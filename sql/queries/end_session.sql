@@ -1,8 +1,9 @@
--- End a session. Parameters: id uuid, why text. Zero rows: there is none, or it has ended.
+-- End a session; running vessels are told, for its certificates end with it.
+-- Parameters: id uuid, why text. Zero rows: there is none, or it has ended.
 WITH s AS (
   UPDATE session SET ended_at = now(), ended_why = %(why)s::text
   WHERE id = %(id)s::uuid AND ended_at IS NULL
-  RETURNING id, name
+  RETURNING id, owner_id, name
 ),
 a AS (
   INSERT INTO audit (actor, action, target, detail)
@@ -10,4 +11,4 @@ a AS (
          jsonb_build_object('session', id)
   FROM s
 )
-SELECT id FROM s
+SELECT id, queue_keys(owner_id) AS vessels FROM s

@@ -24,5 +24,6 @@ a AS (
          jsonb_build_object('session', id, 'why', 'an old refresh token of it was used')
   FROM renewed WHERE ended_at IS NOT NULL
 )
-SELECT r.name, r.generation, r.ended_at IS NOT NULL AS ended, r.expires_at, o.subject
+SELECT CASE WHEN r.ended_at IS NOT NULL THEN queue_keys(r.owner_id) END AS vessels,
+       r.name, r.generation, r.ended_at IS NOT NULL AS ended, r.expires_at, o.subject
 FROM renewed r JOIN owner o ON o.id = r.owner_id

@@ -1,10 +1,13 @@
 """Keys and logs of vessels that run already."""
 
+import threading
+
 import pytest
 
+from conductor import start as starting
 from drc.errors import NotAKey
 from tests.host.machine import make_key, until
-from tests.host.world import Person
+from tests.host.world import Person, Vessel
 
 
 def test_a_key_that_is_added_or_removed_reaches_a_vessel_that_runs(ada: Person, tmp_path):
@@ -17,6 +20,32 @@ def test_a_key_that_is_added_or_removed_reaches_a_vessel_that_runs(ada: Person, 
     ada.call("DELETE", f"/v1/keys/{added['name']}")
     until("the removed key no longer enters", lambda: not vessel.lets_in(laptop))
     assert vessel.lets_in(ada.key)
+
+
+def test_a_key_that_is_removed_in_mid_start_does_not_enter(
+    ada: Person, tmp_path, monkeypatch: pytest.MonkeyPatch
+):
+    """The start was told of it before, and its container is made after."""
+    laptop = tmp_path / "laptop"
+    make_key(laptop)
+    added = ada.add_key(laptop)
+    told, removed = threading.Event(), threading.Event()
+    make = starting.make_container
+
+    def late(*words, **more) -> None:
+        told.set()
+        assert removed.wait(20)
+        make(*words, **more)
+
+    monkeypatch.setattr(starting, "make_container", late)
+    ada.ask("race")
+    assert told.wait(20)
+    ada.call("DELETE", f"/v1/keys/{added['name']}")
+    tried = "SELECT id FROM outbox WHERE verb = 'keys' AND strpos(trouble, 'not made yet') > 0"
+    until("the conductor wanted to write them", lambda: ada.world.sql(tried))
+    removed.set()
+    vessel = Vessel(ada, ada.reach("race", "running"))
+    until("it does not enter", lambda: not vessel.lets_in(laptop))
 
 
 def test_no_key_of_ours_is_in_a_vessel(ada: Person):

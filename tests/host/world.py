@@ -117,7 +117,7 @@ class Person:
         known = folder / "known_hosts"
         known.write_text(f"{ssh['host_key_alias']} {ssh['host_key']}\n")
         config = folder / "config"
-        config.write_text(block(vessel, folder / "none").replace(
+        config.write_text(block(vessel, folder / "none", folder / "none").replace(
             "~/.ssh/drc/known_hosts", str(known)))  # fmt: skip
         return ["ssh", "-F", str(config), "-o", "BatchMode=yes", "-i", str(key or self.key),
                 "-o", "IdentitiesOnly=yes", ssh["alias"], *command]  # fmt: skip

@@ -134,6 +134,7 @@ def vessel(name: str, address: str | None = None, port: int | None = None) -> di
             "user": "ada",
             "host_key": f"ssh-ed25519 KEY-OF-{name}",
             "host_key_alias": f"{name}.ada.drc",
+            "host_authorities": ["ssh-ed25519 AUTHORITY"],
         },
     }
 
@@ -161,6 +162,7 @@ def test_both_files_hold_the_vessels_that_have_an_address(ssh: Path) -> None:
         "    StrictHostKeyChecking yes\n"
     )
     assert (ssh / "drc" / "known_hosts").read_text() == sshconfig.HEADER + (
+        "@cert-authority *.ada.drc ssh-ed25519 AUTHORITY\n"
         "bert.ada.drc ssh-ed25519 KEY-OF-bert\notter.ada.drc ssh-ed25519 KEY-OF-otter\n"
     )
     for name in ("config", "known_hosts"):

@@ -19,6 +19,9 @@ SECRETS = {
     "host_key_public": "ssh-ed25519 PUBLIC",
     "jupyter_token": "SECRET-jupyter",
     "authorized_keys": ["ssh-ed25519 ONE", "ssh-rsa TWO"],
+    "host_certificate": "ssh-ed25519-cert-v01@openssh.com PUBLIC",
+    "user_authorities": ["ssh-ed25519 AUTHORITY"],
+    "revoked_keys": "U1NIS1JMCgA=",
 }
 
 
@@ -168,11 +171,11 @@ def test_no_secret_stands_anywhere_but_in_the_files() -> None:
     """Env, labels and arguments are shown by `docker inspect` and kept in snapshots."""
     assert "SECRET" not in json.dumps(body(work()))
     files = {file.name: file for file in wanted.identity_files(work(), SECRETS)}
-    assert [name for name, file in files.items() if "SECRET" in file.text] == [
+    assert [name for name, file in files.items() if "SECRET" in str(file.text)] == [
         "ssh_host_ed25519_key",
         "jupyter_token",
     ]
-    assert not any(SECRETS["token"] in file.text for file in files.values())
+    assert not any(SECRETS["token"] in str(file.text) for file in files.values())
 
 
 def test_the_files_can_be_read_by_whom_they_are_for() -> None:
@@ -185,13 +188,15 @@ def test_the_files_can_be_read_by_whom_they_are_for() -> None:
     assert (keys.mode, keys.uid) == (0o644, 0)  # the owner must not write what sshd trusts
     assert keys.text == "ssh-ed25519 ONE\nssh-rsa TWO\n"
     assert files["owner"].text == "ada 20000\n"
+    assert files["principals"].text == "ada\n"
+    assert files["revoked_keys"].text == b"SSHKRL\n\0"
 
 
 def test_the_archive_holds_the_files_with_their_modes() -> None:
     files = wanted.identity_files(work(), SECRETS)
     with tarfile.open(fileobj=io.BytesIO(wanted.archive(files))) as tar:
         held = {entry.name: (entry.mode, entry.uid, entry.size) for entry in tar}
-    assert held == {f.name: (f.mode, f.uid, len(f.text.encode())) for f in files}
+    assert held == {f.name: (f.mode, f.uid, len(f.text)) for f in files}
 
 
 def test_a_network_container_may_only_arrange_its_own_network() -> None:
