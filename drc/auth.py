@@ -50,25 +50,32 @@ PERMISSIONS: Mapping[str, str] = {
     "audit:read": "Read who did what, and who was refused.",
 }
 
-_RESEARCHER = frozenset(
+USE_QUEUE = "queues:use:"
+"""With a queue's name behind it: what lets somebody into a queue that is not everybody's. Said of
+people by name or group (docs/access.md), not of roles."""
+
+_VESSELS_OF_ONES_OWN = frozenset(
     {
         "self:read",
-        "sessions:end",
-        "tokens:issue",
         "vessels:create",
         "vessels:read",
         "vessels:extend",
         "vessels:stop",
         "vessels:connect",
-        "keys:write",
         "gpus:read",
         "hosts:read",
         "images:read",
-        "images:write",
     }
 )
+_RESEARCHER = _VESSELS_OF_ONES_OWN | {
+    "sessions:end",
+    "tokens:issue",
+    "keys:write",
+    "images:write",
+}
 _LEAD = _RESEARCHER | {"vessels:read:any", "vessels:stop:any"}
 ROLES: Mapping[str, frozenset[str]] = {
+    "service": _VESSELS_OF_ONES_OWN,
     "researcher": _RESEARCHER,
     "lead": _LEAD,
     "operator": _LEAD | {"hosts:write", "queues:write", "metrics:read", "audit:read"},
@@ -86,13 +93,14 @@ ROLES: Mapping[str, frozenset[str]] = {
     "conductor": frozenset({"vessels:conduct", "hosts:conduct"}),
     "undertaker": frozenset({"vessels:read:any", "vessels:stop:any"}),
 }
-PEOPLE = frozenset({"researcher", "lead", "operator", "auditor"})
+PEOPLE = frozenset({"service", "researcher", "lead", "operator", "auditor"})
 SIGNERS: Mapping[str, frozenset[str]] = {
     "session": PEOPLE,
     "api": PEOPLE,
     "conductor": frozenset({"conductor"}),
     "undertaker": frozenset({"undertaker"}),
 }
+OF_PEOPLE = ("session", "api")
 KEY_FILES = ("api", "conductor", "undertaker")
 """The signers whose keys are files; the other follows from the API's secret."""
 
@@ -118,9 +126,17 @@ class Caller:
         return self.name or self.subject
 
 
-def granted(roles: Iterable[str]) -> frozenset[str]:
-    """The permissions of some roles together."""
-    return frozenset[str]().union(*(ROLES[role] for role in roles))
+def granted(roles: Iterable[str], queues: Iterable[str] = ()) -> frozenset[str]:
+    """The permissions of some roles, and those to use some queues, together."""
+    uses = {USE_QUEUE + queue for queue in queues}
+    return frozenset(uses).union(*(ROLES[role] for role in roles))
+
+
+def meaning(permission: str) -> str:
+    """What it lets somebody do, as a sentence."""
+    if permission.startswith(USE_QUEUE):
+        return f"Use the queue {permission.removeprefix(USE_QUEUE)}."
+    return PERMISSIONS[permission]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +165,14 @@ class Signer:
         return Signer.load(self.path) if self.path else self
 
     def sign(
-        self, subject: str, roles: list[str], now: datetime, life: timedelta, **more: str
+        self,
+        subject: str,
+        roles: list[str],
+        now: datetime,
+        life: timedelta,
+        **more: str | list[str],
     ) -> str:
-        """`more`: name (what people call them), sid (the session)."""
+        """`more`: name (what people call them), sid (the session), queues (that they may use)."""
         claims = {
             "iss": ISSUER,
             "aud": AUDIENCE,
@@ -207,7 +228,7 @@ class Verifier:
         return Caller(
             subject=claims["sub"],
             roles=roles,
-            permissions=granted(roles),
+            permissions=granted(roles, claims.get("queues", []) if kid in OF_PEOPLE else []),
             name=str(claims.get("name", "")),
             signer=kid,
             session=str(claims.get("sid", "")),

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request
 from drc import fleet
 from drc.api.context import Context, context_of
 from drc.api.problems import RESPONSES
-from drc.auth import PERMISSIONS, SIGN_IN, Caller, granted, unix_name
+from drc.auth import PERMISSIONS, SIGN_IN, Caller, granted, meaning, unix_name
 from drc.db import Row, actor
 from drc.errors import Forbidden, NotSignedIn
 from drc.secret import PERSONAL, token_hash
@@ -45,7 +45,8 @@ def of_personal(here: Context, token: str) -> Caller:
         raise NotSignedIn(
             "That token was revoked, has run out, or never was.", hint="drc token list"
         )
-    has = granted(here.roles.of(row["claims"] or {}))
+    claims: Row = row["claims"] or {}
+    has = granted(here.roles.of(claims), here.roles.queues(claims))
     return Caller(
         subject=row["subject"],
         roles=(),
@@ -97,7 +98,7 @@ class Needs:
         missing = [name for name in self.permissions if name not in caller.permissions]
         if missing:
             raise Forbidden(
-                f"This needs the permission {missing[0]}: {PERMISSIONS[missing[0]]}",
+                f"This needs the permission {missing[0]}: {meaning(missing[0])}",
                 hint="Ask whoever runs drc here for a role that has it.",
             )
 

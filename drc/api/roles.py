@@ -5,7 +5,7 @@ import re
 import threading
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,6 +25,7 @@ class File(BaseModel):
     claim: str = "groups"
     nobody: list[str] = []
     roles: dict[str, list[str]] = {}
+    queues: dict[str, list[str]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Rules:
     claim: str = "groups"
     nobody: tuple[str, ...] = ()
     """Who has no role, whatever else is said of them."""
+    users: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """For queues that are not everybody's, likewise, who may use them."""
 
     @classmethod
     def parse(cls, text: str) -> "Rules":
@@ -44,12 +47,23 @@ class Rules:
             if role not in PEOPLE:
                 raise ValueError(f"there is no role {role}; there are {', '.join(sorted(PEOPLE))}")
         members = {role: lower(names) for role, names in said.roles.items()}
-        return cls(members, said.claim, lower(said.nobody))
+        users = {queue: lower(names) for queue, names in said.queues.items()}
+        return cls(members, said.claim, lower(said.nobody), users)
 
     def of(self, claims: Mapping[str, Any]) -> list[str]:
         """The roles of whom these claims describe."""
         if KEY_FILE in claims:
             return sorted(PEOPLE & set(claims[KEY_FILE]))
+        return self._among(claims, self.members)
+
+    def queues_of(self, claims: Mapping[str, Any]) -> list[str]:
+        """The queues that whom these claims describe may use, though they are not everybody's."""
+        return self._among(claims, self.users)
+
+    def _among(
+        self, claims: Mapping[str, Any], members: Mapping[str, tuple[str, ...]]
+    ) -> list[str]:
+        """The keys of `members` whose values these claims match."""
         said: Any = claims.get(self.claim, [])
         groups = cast("list[Any]", said if isinstance(said, list) else [said])
         names = [group.lower() for group in groups if isinstance(group, str)]
@@ -57,7 +71,7 @@ class Rules:
             names.append(claims["email"].lower())
         if is_among(names, self.nobody):
             return []
-        return sorted(role for role, wanted in self.members.items() if is_among(names, wanted))
+        return sorted(key for key, wanted in members.items() if is_among(names, wanted))
 
 
 def lower(names: Iterable[str]) -> tuple[str, ...]:
@@ -84,12 +98,18 @@ class Roles:
             raise Misconfigured(f"DRC_ROLES, {path}: {failed}") from None
 
     def of(self, claims: Mapping[str, Any]) -> list[str]:
+        return self.now().of(claims)
+
+    def queues(self, claims: Mapping[str, Any]) -> list[str]:
+        return self.now().queues_of(claims)
+
+    def now(self) -> Rules:
         with self.lock:
             try:
                 self._read()
             except (OSError, ValueError) as failed:
                 log.error("DRC_ROLES, %s: %s. What it said before holds.", self.path, failed)
-            return self.rules.of(claims)
+            return self.rules
 
     def _read(self) -> None:
         if self.path is None:

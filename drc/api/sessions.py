@@ -16,7 +16,7 @@ from drc import fleet
 from drc.api.access import Calling, Here, Owner, Routes, make_owner
 from drc.api.context import Context
 from drc.api.roles import KEY_FILE
-from drc.auth import KEY_FILES, PERMISSIONS, Signer, unix_name
+from drc.auth import KEY_FILES, Signer, meaning, unix_name
 from drc.db import Row, actor
 from drc.errors import Forbidden, NotSignedIn
 from drc.fleet import WORK
@@ -107,7 +107,7 @@ def begin(proof: Proof, here: Here) -> Tokens:
         # of what was signed: one signature can be spelled in several ways
         proof=hashlib.sha256(proof.id_token.rpartition(".")[0].encode()).digest(),
     )  # fmt: skip
-    return tokens(here, id, 0, subject, name, roles)
+    return tokens(here, id, 0, subject, name, roles, here.roles.queues(claims))
 
 
 def read_proof(here: Context, proof: Proof) -> tuple[str, str, str, Row]:
@@ -142,10 +142,18 @@ def kid_of(token: str) -> Any:
 
 
 def tokens(
-    here: Context, id: str, generation: int, subject: str, name: str, roles: list[str]
+    here: Context,
+    id: str,
+    generation: int,
+    subject: str,
+    name: str,
+    roles: list[str],
+    queues: list[str],
 ) -> Tokens:
     signer = Signer("session", here.secrets.access_key())
-    access = signer.sign(subject, roles, datetime.now(UTC), ACCESS_LIFE, name=name, sid=id)
+    access = signer.sign(
+        subject, roles, datetime.now(UTC), ACCESS_LIFE, name=name, sid=id, queues=queues
+    )
     return Tokens(
         access_token=access,
         expires_in=int(ACCESS_LIFE.total_seconds()),
@@ -174,7 +182,8 @@ def refresh(old: Refresh, here: Here) -> Tokens:
             "The session is ended.",
             hint="drc login",
         )
-    return tokens(here, id, row["generation"], row["subject"], row["name"], roles)
+    queues = here.roles.queues(session["claims"])
+    return tokens(here, id, row["generation"], row["subject"], row["name"], roles, queues)
 
 
 @routes.open("POST", "/logout", status_code=204)
@@ -204,6 +213,6 @@ def whoami(caller: Calling, owner: Owner) -> Me:
         name=caller.called,
         login=owner["login"],
         roles=list(caller.roles),
-        permissions={name: PERMISSIONS[name] for name in sorted(caller.permissions)},
+        permissions={name: meaning(name) for name in sorted(caller.permissions)},
         expires_at=caller.expires_at,
     )

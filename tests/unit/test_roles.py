@@ -61,6 +61,21 @@ def test_groups_may_be_in_another_claim() -> None:
     assert rules.of({"groups": ["boss"]}) == []
 
 
+def test_queues_are_said_of_people_like_roles_and_of_nobody_else() -> None:
+    rules = Rules.parse("""
+        nobody = ["eve@example.org"]
+        [queues]
+        big = ["ml-*", "ada@example.org"]
+        small = ["*@example.org"]
+    """)
+    assert rules.queues_of(ADA) == ["big", "small"]
+    assert rules.queues_of({"groups": ["ml-vision"]}) == ["big"]
+    assert rules.queues_of({**ADA, "email_verified": False}) == []
+    assert rules.queues_of({**ADA, "email": "eve@example.org"}) == []
+    assert rules.queues_of({KEY_FILE: ["operator"]}) == []
+    assert rules.of(ADA) == []
+
+
 def test_without_a_file_nobody_has_a_role() -> None:
     assert Roles(None).of(ADA) == []
 

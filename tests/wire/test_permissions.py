@@ -58,6 +58,7 @@ def test_every_route_stands_in_the_document(api: Api) -> None:
     """So that walking the document is walking the routes."""
     from drc.api import (
         audit,
+        certificates,
         conduct,
         events,
         fleetwide,
@@ -70,7 +71,19 @@ def test_every_route_stands_in_the_document(api: Api) -> None:
     )
     from drc.api.app import operations as own
 
-    modules = (audit, conduct, events, fleetwide, images, keys, logs, sessions, tokens, vessels)
+    modules = (
+        audit,
+        certificates,
+        conduct,
+        events,
+        fleetwide,
+        images,
+        keys,
+        logs,
+        sessions,
+        tokens,
+        vessels,
+    )
     routers = [*(module.routes.router for module in modules), own.router]
     routes = {
         (method, route.path.replace(":path", ""))

@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from drc.auth import Signer
 from drc.db import Database
 from tests.fleets import check_conservation
 from tests.wait import wait_until
@@ -55,6 +57,30 @@ def test_who_may_use_a_queue_is_said_and_can_be_changed(
     operator("queue", "add", "vision")
     assert lines(operator("queue", "list").out)[2][:2] == ["vision", "everybody"]
     assert "No host is in the queue vision." in refusal()
+
+
+def test_the_permission_to_use_a_queue_lets_in_whom_it_does_not_name(
+    api: Api, operator: Terminal, host: int
+) -> None:
+    operator("queue", "add", "vision", "--user", "bob")
+    operator("host", "set", "gpu1", "--queue", "vision", "--queue", "default")
+
+    def create(token: str) -> int:
+        wish = {"queue": ["vision"], "gpus": 0}
+        return api.raw("POST", "/v1/vessels", wish, token=token).status_code
+
+    def token(kid: str, role: str, *queues: str) -> str:
+        signer = Signer.load(api.keys / f"{kid}.pem")
+        more = {"queues": list(queues)}
+        return signer.sign("ada", [role], datetime.now(UTC), timedelta(minutes=5), **more)
+
+    assert create(token("api", "researcher")) == 403
+    assert create(token("api", "researcher", "visio", "default")) == 403
+    ada = token("api", "researcher", "vision")
+    assert create(ada) == 201
+    me = api.raw("GET", "/v1/whoami", token=ada).json()
+    assert me["permissions"]["queues:use:vision"] == "Use the queue vision."
+    assert create(token("conductor", "researcher", "vision")) == 403  # no key for people
 
 
 def test_queues_are_changed_by_operators_and_seen_by_everybody(

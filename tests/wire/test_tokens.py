@@ -169,6 +169,31 @@ def test_what_is_taken_from_its_owner_is_taken_from_it(
     assert company.raw("GET", "/v1/vessels", token=token).status_code == 200
 
 
+def test_a_queue_is_used_by_whom_the_file_says_and_by_their_tokens(
+    company: Api, issuer: Issuer, roles: Path
+) -> None:
+    with company.client("op", "operator") as operator:
+        operator.call("POST", "/v1/queues", {"name": "big", "users": []})
+
+    def create(token: str) -> str:
+        wish = {"queue": ["big"], "gpus": 0}
+        return company.raw("POST", "/v1/vessels", wish, token=token).json()["code"]
+
+    let_in = "nothing-fits"  # and then it has no hosts
+    assert create(signed_in(company, issuer, groups=["ml"], jti="1")) == "forbidden"
+    roles.write_text(EVERYBODY + '[queues]\nbig = ["ml"]\n')
+    access = signed_in(company, issuer, groups=["ml"], jti="2")
+    assert create(access) == let_in
+    use = ["vessels:create", "queues:use:big"]
+    with_it = made(company, access, permissions=use).json()["token"]
+    without = made(company, access, name="second", permissions=use[:1]).json()["token"]
+    assert (create(with_it), create(without)) == (let_in, "forbidden")
+    beyond = ["queues:use:small"]
+    assert made(company, access, name="third", permissions=beyond).status_code == 403
+    roles.write_text(EVERYBODY)
+    assert create(with_it) == "forbidden"
+
+
 def test_no_provider_says_what_only_the_key_file_may(company: Api, issuer: Issuer) -> None:
     access = signed_in(company, issuer, **{"key file": ["operator"]})
     me = company.raw("GET", "/v1/whoami", token=access).json()

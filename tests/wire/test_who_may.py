@@ -11,7 +11,8 @@ from drc.auth import Signer
 from tests.wire.served import Api
 
 OWN, ANYBODYS = "own", "anybody's"
-ALL = {"researcher", "lead", "operator"}
+PERSONS = {"researcher", "lead", "operator"}
+ALL = PERSONS | {"service"}
 MAY: dict[str, tuple[str, str, dict[str, Any] | None, str, set[str]]] = {
     # what: method, path, body, whose vessel it is about, and the roles of which one is needed
     "see mine": ("GET", "/v1/vessels/bert", None, OWN, ALL | {"auditor"}),
@@ -28,7 +29,9 @@ MAY: dict[str, tuple[str, str, dict[str, Any] | None, str, set[str]]] = {
     "make queues": ("POST", "/v1/queues", {"name": "big"}, "", {"operator"}),
     "read the audit": ("GET", "/v1/audit", None, "", {"operator", "auditor"}),
     "read metrics": ("GET", "/v1/metrics", None, "", {"operator"}),
-    "list tokens": ("GET", "/v1/tokens", None, "", ALL),
+    "list tokens": ("GET", "/v1/tokens", None, "", PERSONS),
+    "list certificates": ("GET", "/v1/certificates", None, "", ALL | {"auditor"}),
+    "revoke certificates": ("DELETE", "/v1/certificates", None, "", PERSONS),
     "report for a conductor": ("POST", "/v1/conduct/hosts/1/ill", {"reason": "x"}, "", set()),
 }  # fmt: skip
 PEOPLE = ["ada", "bob", "eve"]
@@ -81,7 +84,7 @@ def town(api: Api, host: int) -> Town:
           suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
 @given(
     person=st.sampled_from(PEOPLE),
-    roles=st.sets(st.sampled_from(["researcher", "lead", "operator", "auditor"])),
+    roles=st.sets(st.sampled_from(["service", "researcher", "lead", "operator", "auditor"])),
     what=st.sampled_from(sorted(MAY)),
     whose=st.sampled_from(PEOPLE[:2]),
 )
