@@ -1,39 +1,15 @@
-"""What the conductor says to the API. It signs its own short tokens with a key for just that."""
+"""What the conductor says to the API."""
 
-import time
-from collections.abc import Callable
-from datetime import datetime, timedelta
 from typing import Any
 
 from conductor.said import clean
 from conductor.work import Work
-from drc.auth import Signer
-from drc.client import Client
+from drc.program import Program
 
-LIFE = timedelta(minutes=5)
 LONGEST_LOG = 900_000  # letters; a few lines may have as many, and the API takes no more
 
 
-class Api:
-    """`clock`: the database's, since a machine's own may be minutes off."""
-
-    def __init__(
-        self, url: str, signer: Signer, subject: str, clock: Callable[[], datetime]
-    ) -> None:
-        self.signer = signer
-        self.subject = subject
-        self.clock = clock
-        self._token = ""
-        self._renew_at = 0.0
-        self.client = Client(url, self.token)
-
-    def token(self) -> str:
-        if time.monotonic() > self._renew_at:
-            self.signer = self.signer.again()
-            self._token = self.signer.sign(self.subject, ["conductor"], self.clock(), LIFE)
-            self._renew_at = time.monotonic() + LIFE.total_seconds() / 2
-        return self._token
-
+class Api(Program):
     def _tell(self, work: Work, what: str, body: dict[str, Any] | None = None) -> Any:
         path = f"/v1/conduct/vessels/{work.vessel_id}/{work.attempt}/{what}"
         return self.client.call("POST", path, body)

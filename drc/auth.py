@@ -1,9 +1,10 @@
 """Who may do what: permissions, roles, and the tokens that carry them.
 
 A token is a JWT signed with EdDSA. Its `kid` names the key that signed it, and each key may speak
-only for the roles it was made for: a stolen conductor key cannot sign in a person. People's tokens
-live for minutes and are signed with the API's own key (`session`) once they proved who they are: to
-an identity provider, or on the API's machine with a token signed with the key file (`api`, 0600).
+only for the roles it was made for: a stolen conductor key cannot sign in a person. Tokens live for
+minutes and are signed with the API's own keys (`session` for people, `program`) for whoever proved
+who they are: people to an identity provider, or on the API's machine with a token signed with the
+key file (`api`, 0600); programs with one signed with theirs.
 """
 
 import contextlib
@@ -96,13 +97,16 @@ ROLES: Mapping[str, frozenset[str]] = {
 PEOPLE = frozenset({"service", "researcher", "lead", "operator", "auditor"})
 SIGNERS: Mapping[str, frozenset[str]] = {
     "session": PEOPLE,
+    "program": frozenset({"conductor", "undertaker"}),
     "api": PEOPLE,
     "conductor": frozenset({"conductor"}),
     "undertaker": frozenset({"undertaker"}),
 }
 OF_PEOPLE = ("session", "api")
 KEY_FILES = ("api", "conductor", "undertaker")
-"""The signers whose keys are files; the other follows from the API's secret."""
+"""The signers whose keys are files; the others follow from the API's secret."""
+PROGRAMS = ("conductor", "undertaker")
+"""The signers whose tokens are proofs, and open no route but the one that takes them."""
 
 
 log = logging.getLogger("drc.auth")
@@ -196,12 +200,13 @@ class Verifier:
         self.seen = changed_at(folder)
 
     @classmethod
-    def load(cls, folder: Path, session: Ed25519PublicKey) -> "Verifier":
-        """The keys of a folder, which is read again when files come, go or are replaced.
+    def load(cls, folder: Path, own: Mapping[str, Ed25519PublicKey]) -> "Verifier":
+        """Our own keys, and those of a folder, which is read again when files come, go or are
+        replaced.
 
         Raises Misconfigured.
         """
-        return cls({"session": [session], **read_keys(folder)}, folder)
+        return cls({**{kid: [key] for kid, key in own.items()}, **read_keys(folder)}, folder)
 
     def _look_again(self) -> None:
         at = changed_at(self.folder)

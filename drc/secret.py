@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -51,6 +51,17 @@ class Secrets:
     def access_key(self) -> Ed25519PrivateKey:
         """What people's access tokens are signed with; the same in every process of the API."""
         return Ed25519PrivateKey.from_private_bytes(self._derive("access"))
+
+    def program_key(self) -> Ed25519PrivateKey:
+        """Likewise for programs."""
+        return Ed25519PrivateKey.from_private_bytes(self._derive("program"))
+
+    def public_keys(self) -> dict[str, Ed25519PublicKey]:
+        """Of both, by the names that their tokens bear."""
+        return {
+            "session": self.access_key().public_key(),
+            "program": self.program_key().public_key(),
+        }
 
     def refresh_token(self, session_id: str, generation: int) -> str:
         """`drc_refresh_<session>_<generation>_<proof>`: what gets a session its next tokens."""

@@ -4,7 +4,8 @@ import logging
 import os
 import sys
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from drc import fleet
@@ -13,6 +14,7 @@ from drc.client import Client
 from drc.config import need, need_secret
 from drc.db import Database
 from drc.errors import DrcError, Refused
+from drc.program import Program
 from drc.vessel import State
 from undertaker.verdict import Facts, Verdict, judge
 
@@ -41,12 +43,11 @@ def main() -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         signer = Signer.load(Path(need(os.environ, "DRC_SIGNING_KEY")))
-        now = datetime.now(UTC)
-        token = signer.sign("undertaker", ["undertaker"], now, timedelta(minutes=10))
         db = Database(
             need_secret(os.environ, "DRC_DATABASE_URL").shown, size=2, name="drc-undertaker"
         )
-        done = run_once(db, Client(need(os.environ, "DRC_URL"), lambda: token), now)
+        us = Program(need(os.environ, "DRC_URL"), signer, "undertaker", partial(fleet.read_now, db))
+        done = run_once(db, us.client, fleet.read_now(db))
         db.close()
     except DrcError as failed:
         print(failed.message, failed.hint, file=sys.stderr)  # noqa: T201

@@ -9,13 +9,12 @@ from fastapi import APIRouter, Depends, Request
 from drc import fleet
 from drc.api.context import Context, context_of
 from drc.api.problems import RESPONSES
-from drc.auth import PERMISSIONS, SIGN_IN, Caller, granted, meaning, unix_name
+from drc.auth import PERMISSIONS, PROGRAMS, SIGN_IN, Caller, granted, meaning, unix_name
 from drc.db import Row, actor
 from drc.errors import Forbidden, NotSignedIn
 from drc.secret import PERSONAL, token_hash
 
 PERSONAL_SIGNER = "personal"
-PROGRAMS = ("conductor", "undertaker")
 
 Here = Annotated[Context, Depends(context_of)]
 
@@ -26,7 +25,7 @@ def caller_of(request: Request, here: Here) -> Caller:
     actor().update(
         who=caller.called, subject=caller.subject, signer=caller.signer, token=caller.session
     )
-    if caller.signer not in PROGRAMS:
+    if caller.signer != "program":
         here.callers.take(caller.subject)
     return caller
 
@@ -35,7 +34,12 @@ def read_token(request: Request, here: Context) -> Caller:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise NotSignedIn(hint=SIGN_IN)
-    return of_personal(here, token) if token.startswith(PERSONAL) else here.verifier.verify(token)
+    if token.startswith(PERSONAL):
+        return of_personal(here, token)
+    caller = here.verifier.verify(token)
+    if caller.signer in PROGRAMS:
+        raise NotSignedIn("That is a program's proof, and no token.", hint="POST /v1/login/program")
+    return caller
 
 
 def of_personal(here: Context, token: str) -> Caller:

@@ -51,7 +51,7 @@ def read_metrics(here: Here) -> Response:
 def open_context(settings: ApiSettings) -> Context:
     """Connects, and starts the doorbell and the event reader. Raises Misconfigured, Unreachable."""
     secrets, roles = Secrets.load(settings.secret), Roles(settings.login.roles)
-    verifier = Verifier.load(settings.keys, secrets.access_key().public_key())
+    verifier = Verifier.load(settings.keys, secrets.public_keys())
     if settings.migrate_url:
         migrate(settings.migrate_url.shown)
     db = Database(settings.database_url.shown, name="drc-api")

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from drc.api.problems import HEADERS, of_error
-from drc.errors import TooLarge, TooMany, TooSlow
+from drc.errors import Forbidden, TooLarge, TooMany, TooSlow
 
 LARGEST = 4 * 2**20  # bytes of a body; a vessel's last lines may have 900,000 letters
 SLOWEST = 30.0  # seconds for a body to arrive
@@ -20,6 +20,7 @@ NOTED_PER_SECOND = 0.5  # of those that are written down in the audit
 NOTED_AT_ONCE = 30
 MOST_NAMES = 10_000  # remembered; the longest quiet ones are forgotten
 
+SAFE = ("GET", "HEAD", "OPTIONS")
 TLS = (b"strict-transport-security", b"max-age=31536000")
 
 
@@ -49,7 +50,9 @@ class Budget:
 
 
 class Guard:
-    """ASGI middleware: bodies end in size and time, and every answer has its headers."""
+    """ASGI middleware: bodies end in size and time, no other site's page changes anything, and
+    every answer has its headers.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -68,14 +71,32 @@ class Guard:
             await send(message)
 
         try:
+            refuse_other_sites(scope)
             async with asyncio.timeout(SLOWEST):
                 body = await whole_body(receive)
         except TimeoutError:
             await of_error(TooSlow())(scope, receive, sending)
-        except TooLarge as failed:
+        except (TooLarge, Forbidden) as failed:
             await of_error(failed)(scope, receive, sending)
         else:
             await self.app(scope, after(body, receive), sending)
+
+
+def refuse_other_sites(scope: Scope) -> None:
+    """A browser says which site's page asks; what another's would change, it may not. Programs say
+    nothing of the kind. Raises Forbidden.
+
+    So a cookie alone, should there be one, changes nothing (CSRF); as Go's CrossOriginProtection.
+    """
+    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+    if scope["method"] in SAFE:
+        return
+    site, origin = headers.get(b"sec-fetch-site"), headers.get(b"origin")
+    if site in ("same-origin", "none") or (site is None and origin is None):
+        return
+    if site is None and origin and origin.partition("://")[2] == headers.get(b"host"):
+        return
+    raise Forbidden("A page of another site asked for that.")
 
 
 async def whole_body(receive: Receive) -> Message:

@@ -1,7 +1,8 @@
 """Signing in and out: a proof of who somebody is, for tokens of ours.
 
 Nothing else needs no token: the proof is the identity provider's ID token, or on the API's own
-machine one signed with its key file. The words are those of RFC 6749, section 5.1.
+machine one signed with its key file; a program's is one signed with its key. The words are those
+of RFC 6749, section 5.1.
 """
 
 import hashlib
@@ -16,12 +17,13 @@ from drc import fleet
 from drc.api.access import Calling, Here, Owner, Routes, make_owner
 from drc.api.context import Context
 from drc.api.roles import KEY_FILE
-from drc.auth import KEY_FILES, Signer, meaning, unix_name
+from drc.auth import KEY_FILES, PROGRAMS, Signer, meaning, unix_name
 from drc.db import Row, actor
 from drc.errors import Forbidden, NotSignedIn
 from drc.fleet import WORK
 
 ACCESS_LIFE = timedelta(minutes=10)
+PROGRAM_LIFE = timedelta(minutes=10)
 SESSION_LIFE = timedelta(days=30)
 GRACE = timedelta(seconds=60)  # for which a refresh whose answer was lost may be asked again
 ENDED = "You are not signed in any more."
@@ -39,6 +41,16 @@ class Proof(Strict):
     client: Annotated[str, Field(pattern=r"^[ -~]{0,100}$", description="who asks, for people")] = (
         ""
     )
+
+
+class ProgramProof(Strict):
+    proof: Annotated[str, Field(max_length=4096)]
+
+
+class ProgramToken(BaseModel):
+    access_token: str
+    token_type: str = "Bearer"  # noqa: S105
+    expires_in: Annotated[int, Field(description="seconds")]
 
 
 class Refresh(Strict):
@@ -159,6 +171,18 @@ def tokens(
         expires_in=int(ACCESS_LIFE.total_seconds()),
         refresh_token=here.secrets.refresh_token(id, generation),
     )
+
+
+@routes.open("POST", "/login/program", status_code=201)
+def begin_program(proof: ProgramProof, here: Here) -> ProgramToken:
+    """A token of minutes for a program that signed a proof with its own key."""
+    caller = here.verifier.verify(proof.proof)
+    actor().update(who=caller.subject)
+    if caller.signer not in PROGRAMS:
+        raise NotSignedIn("That is no program's proof.")
+    signer = Signer("program", here.secrets.program_key())
+    token = signer.sign(caller.subject, list(caller.roles), datetime.now(UTC), PROGRAM_LIFE)
+    return ProgramToken(access_token=token, expires_in=int(PROGRAM_LIFE.total_seconds()))
 
 
 @routes.open("POST", "/login/refresh")

@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 
+from drc import sshca
 from drc.api.capacity import Capacity
 from drc.api.context import Context
 from drc.api.doorbell import Doorbell
@@ -17,6 +18,7 @@ from drc.auth import Verifier
 from drc.config import LoginSettings
 from drc.db import Database, Row, and_actor, statement, translated
 from drc.secret import Secrets
+from drc.sshca import Authority
 from tests.installation import make_keys
 
 IMAGE = "drc/vessel:test"
@@ -46,8 +48,10 @@ def context(db: Database, folder: Path, *, bells: Database | None = None) -> Ite
     secrets = Secrets.load(folder / "secret")
     here = Context(
         db=db,
-        verifier=Verifier.load(folder, secrets.access_key().public_key()),
+        verifier=Verifier.load(folder, secrets.public_keys()),
         secrets=secrets,
+        users=Authority.load(folder, sshca.USER),
+        vessels=Authority.load(folder, sshca.HOST),
         doorbell=Doorbell(bells),
         stream=Stream(bells),
         capacity=Capacity(db),

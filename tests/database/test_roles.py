@@ -14,9 +14,9 @@ from drc.up.postgres import ROLES, Postgres
 from tests.fleets import add_host, add_owner, run_sql
 
 TABLES = [
-    "audit", "berth", "event", "gpu", "gpu_count", "gpu_kind", "held", "home", "host",
-    "image_build", "image_on_host", "installation", "mended", "migration", "outbox", "owner",
-    "queue", "session", "ssh_key", "token", "vessel", "vessel_log",
+    "audit", "berth", "certificate", "event", "gpu", "gpu_count", "gpu_kind", "held", "home",
+    "host", "image_build", "image_on_host", "installation", "mended", "migration", "outbox",
+    "owner", "queue", "session", "ssh_key", "token", "vessel", "vessel_log",
 ]  # fmt: skip
 WRITES = {
     "INSERT": "INSERT INTO {} DEFAULT VALUES",

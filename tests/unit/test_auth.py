@@ -35,7 +35,7 @@ from tests.installation import make_keys
 KEYS = {kid: Ed25519PrivateKey.generate() for kid in SIGNERS}
 VERIFIER = Verifier({kid: [key.public_key()] for kid, key in KEYS.items()})
 HOUR = timedelta(hours=1)
-SESSION = KEYS["session"].public_key()
+OWN = {"session": KEYS["session"].public_key()}
 
 
 def now() -> datetime:
@@ -162,7 +162,7 @@ def test_every_role_has_a_signer_and_every_permission_a_role() -> None:
 def test_keys_are_read_from_a_folder(tmp_path: Path) -> None:
     make_keys(tmp_path)
     token = Signer.load(tmp_path / "undertaker.pem").sign("undertaker", ["undertaker"], now(), HOUR)
-    assert Verifier.load(tmp_path, SESSION).verify(token).roles == ("undertaker",)
+    assert Verifier.load(tmp_path, OWN).verify(token).roles == ("undertaker",)
 
 
 def test_a_signing_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def replace(folder: Path, name: str, key: Ed25519PrivateKey) -> None:
 def test_a_key_is_replaced_while_the_programs_run(tmp_path: Path) -> None:
     """docs/access.md: the new public key beside the old one, then the private one, then no old."""
     make_keys(tmp_path)
-    verifier = Verifier.load(tmp_path, SESSION)
+    verifier = Verifier.load(tmp_path, OWN)
     signer = Signer.load(tmp_path / "conductor.pem")
     old = signer.sign("c", ["conductor"], now(), HOUR)
     fresh = Ed25519PrivateKey.generate()
@@ -208,7 +208,7 @@ def test_a_key_is_replaced_while_the_programs_run(tmp_path: Path) -> None:
 
 def test_a_damaged_key_that_comes_later_takes_nobodys_away(tmp_path: Path) -> None:
     make_keys(tmp_path)
-    verifier = Verifier.load(tmp_path, SESSION)
+    verifier = Verifier.load(tmp_path, OWN)
     token = Signer.load(tmp_path / "api.pem").sign("ada", ["operator"], now(), HOUR)
     (tmp_path / "conductor-2.pub").write_text("nothing")
     assert verifier.verify(token).subject == "ada"
@@ -218,10 +218,10 @@ def test_a_missing_or_damaged_public_key_is_a_sentence(tmp_path: Path) -> None:
     make_keys(tmp_path)
     (tmp_path / "conductor.pub").write_text("nothing")
     with pytest.raises(Misconfigured, match="No public key for conductor"):
-        Verifier.load(tmp_path, SESSION)
+        Verifier.load(tmp_path, OWN)
     (tmp_path / "conductor.pub").unlink()
     with pytest.raises(Misconfigured, match="No public key for conductor"):
-        Verifier.load(tmp_path, SESSION)
+        Verifier.load(tmp_path, OWN)
 
 
 def test_a_damaged_signing_key_is_a_sentence(tmp_path: Path) -> None:

@@ -101,6 +101,32 @@ def test_so_is_one_that_guesses_refresh_tokens(api: Api) -> None:
     assert found == [401, 401, 429]
 
 
+@pytest.mark.parametrize(
+    ("headers", "passes"),
+    [
+        ({}, True),  # a program
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "https://drc.example.org"}, True),
+        ({"Sec-Fetch-Site": "none"}, True),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}, False),
+        ({"Sec-Fetch-Site": "same-site", "Origin": "https://blog.example.org"}, False),
+        ({"Sec-Fetch-Site": "cross-site"}, False),
+        ({"Origin": "https://evil.example"}, False),
+        ({"Origin": "null"}, False),
+        ({"Origin": "http://drc.test", "Host": "drc.test"}, True),  # an old browser
+    ],
+)
+def test_a_page_of_another_site_changes_nothing(
+    api: Api, headers: dict[str, str], passes: bool
+) -> None:
+    before = api.raw("GET", "/v1/tokens", headers=headers)
+    assert before.status_code == 200  # whose answer the browser keeps from that page
+    answer = api.raw("POST", "/v1/tokens", {"name": "ci"}, headers=headers)
+    assert (answer.status_code == 201) == passes
+    if not passes:
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+        assert api.raw("GET", "/v1/tokens").json() == []
+
+
 def test_whatever_method_somebody_invents_is_counted_as_one(api: Api) -> None:
     for n in range(5):
         api.raw(f"METHOD{n}", "/v1/vessels")

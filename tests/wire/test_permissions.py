@@ -43,7 +43,7 @@ def ask(api: Api, method: str, path: str, token: str | None) -> int:
 
 
 OPEN = {"GET /health", "GET /v1/login", "POST /v1/login", "POST /v1/login/refresh",
-        "POST /v1/logout"}  # fmt: skip
+        "POST /v1/login/program", "POST /v1/logout"}  # fmt: skip
 """What needs no token: all else does."""
 
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from drc.api import provider
-from drc.auth import LEEWAY
+from drc.auth import LEEWAY, Signer
 from drc.config import LoginSettings
 from drc.db import Database
 from drc.up.postgres import Postgres
@@ -345,3 +345,48 @@ def test_sessions_do_not_touch_each_other(api: Api, issuer: Issuer, begin: Begin
 def test_a_refresh_token_of_nobody_is_refused(api: Api, path: str, token: str) -> None:
     answer = api.raw("POST", path, {"refresh_token": token}, token=None)
     assert answer.status_code in (401, 422)
+
+
+# Programs ----------------------------------------------------------------------------------------
+
+
+def program_proof(
+    api: Api, kid: str, role: str = "", life: timedelta = timedelta(minutes=1)
+) -> str:
+    signer = Signer.load(api.keys / f"{kid}.pem")
+    return signer.sign(
+        f"{kid}:x", [role or kid], datetime.now(UTC) + min(life, timedelta(0)) * 2, abs(life)
+    )
+
+
+@pytest.mark.parametrize("kid", ["conductor", "undertaker"])
+def test_a_programs_proof_gets_it_a_token_of_the_apis_own(api: Api, kid: str) -> None:
+    proof = program_proof(api, kid)
+    answer = api.raw("POST", "/v1/login/program", {"proof": proof}, token=None)
+    assert answer.status_code == 201
+    token = answer.json()["access_token"]
+    assert jwt.get_unverified_header(token)["kid"] == "program"
+    assert api.context.verifier.verify(token).roles == (kid,)
+    assert api.raw("GET", "/v1/whoami", token=token).status_code == 403  # it is nobody
+    assert api.raw("GET", "/v1/whoami", token=proof).status_code == 401  # no token itself
+
+
+@pytest.mark.parametrize(
+    "proof",
+    [
+        lambda api: program_proof(api, "api", "operator"),
+        lambda api: program_proof(api, "conductor", life=-timedelta(minutes=2)),
+        lambda api: api.token("c", "conductor"),
+        lambda api: "x.y.z",
+        lambda api: "",
+    ],
+)
+def test_nothing_else_does(api: Api, proof: Callable[[Api], str]) -> None:
+    answer = api.raw("POST", "/v1/login/program", {"proof": proof(api)}, token=None)
+    assert answer.status_code == 401
+
+
+def test_a_programs_key_gives_it_no_other_role(api: Api) -> None:
+    proof = program_proof(api, "conductor", "undertaker")
+    answer = api.raw("POST", "/v1/login/program", {"proof": proof}, token=None)
+    assert api.context.verifier.verify(answer.json()["access_token"]).roles == ()

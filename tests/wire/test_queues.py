@@ -80,7 +80,7 @@ def test_the_permission_to_use_a_queue_lets_in_whom_it_does_not_name(
     assert create(ada) == 201
     me = api.raw("GET", "/v1/whoami", token=ada).json()
     assert me["permissions"]["queues:use:vision"] == "Use the queue vision."
-    assert create(token("conductor", "researcher", "vision")) == 403  # no key for people
+    assert create(token("conductor", "researcher", "vision")) == 401  # no key for people
 
 
 def test_queues_are_changed_by_operators_and_seen_by_everybody(
