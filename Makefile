@@ -66,6 +66,9 @@ bench-cli: dev ## drc --help and drc list, beside what they import (needs make u
 bench-reserve: dev ## the reservation, beside the same design with nothing else in it
 	@$(RUN)python -m bench.reserve
 
+bench-undertaker: dev ## one round over ten thousand GPUs and their real Prometheus
+	@$(RUN)python -m bench.undertaker
+
 bench-wake: dev ## from a freed GPU to the next vessel, with thousands waiting
 	@$(RUN)python -m bench.wake
 

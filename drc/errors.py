@@ -21,7 +21,7 @@ DrcError
 │  └─ StartFailed       the vessel failed before anybody could enter it
 ├─ Unreachable      something we need does not answer; again may help        exit 4, 503
 │  ├─ ApiUnreachable · DatabaseUnreachable · EngineFailed
-│  ├─ ProviderUnreachable
+│  ├─ ProviderUnreachable · MetricsUnreachable
 │  ├─ HostUnreachable
 │  │  └─ HostKeyChanged     it shows another host key than the pinned one
 └─ Misconfigured    this program cannot start as configured                  exit 5, 500
@@ -210,6 +210,10 @@ class DatabaseUnreachable(Unreachable):
 
 class ProviderUnreachable(Unreachable):
     """The identity provider does not answer."""
+
+
+class MetricsUnreachable(Unreachable):
+    """Prometheus does not answer."""
 
 
 class HostUnreachable(Unreachable):

@@ -308,9 +308,13 @@ def extend_vessel(
     return row["ends_at"] if row else None
 
 
-def stop_vessel(db: Database, id: str, reason: str) -> State | None:
-    """The state it went to, or None when its state does not allow it."""
-    return _end(db, id, None, vessel.sources(Verb.STOP), State.BURIED, reason)
+Judged = tuple[datetime, datetime | None]
+"""The end of a vessel's life, and until when it is kept."""
+
+
+def stop_vessel(db: Database, id: str, reason: str, judged: Judged | None = None) -> State | None:
+    """The state it went to, or None when its state does not allow it, or `judged` is so no more."""
+    return _end(db, id, None, vessel.sources(Verb.STOP), State.BURIED, reason, judged)
 
 
 def fail_vessel(
@@ -322,8 +326,15 @@ def fail_vessel(
 
 
 def _end(
-    db: Database, id: str, attempt: int | None, sources: list[str], outcome: State, reason: str
+    db: Database,
+    id: str,
+    attempt: int | None,
+    sources: list[str],
+    outcome: State,
+    reason: str,
+    judged: Judged | None = None,
 ) -> State | None:
+    ends_at, kept_until = judged or (None, None)
     row = db.one(
         "stop_vessel",
         id=id,
@@ -331,6 +342,8 @@ def _end(
         sources=sources,
         outcome=outcome.value,
         reason=reason,
+        ends_at=ends_at,
+        kept_until=kept_until,
     )
     return State(row["state"]) if row else None
 
@@ -364,8 +377,41 @@ def forget_requests(db: Database, age: timedelta) -> int:
     return len(db.all("forget_requests", age=age))
 
 
-def list_lifetimes(db: Database) -> list[Row]:
-    return db.all("list_lifetimes")
+# Idleness ----------------------------------------------------------------------------------------
+
+
+def list_judged(db: Database) -> list[Row]:
+    return db.all("list_judged")
+
+
+def write_verdict(db: Database, id: str, **more: Any) -> bool:
+    more["evidence"], body = Jsonb(more["evidence"]), more["body"]
+    more["body"] = Jsonb(body) if body else None
+    return bool(db.one("write_verdict", id=id, **more))
+
+
+def note_burials(db: Database) -> int:
+    return len(db.all("note_burials"))
+
+
+def read_idle(db: Database, id: str) -> Row | None:
+    return db.one("read_idle", id=id)
+
+
+def keep_vessel(
+    db: Database, id: str, owner_id: int, until: datetime | None, why: str
+) -> Row | None:
+    return db.one("keep_vessel", id=id, owner_id=owner_id, until=until, why=why)
+
+
+def claim_message(db: Database, patience: timedelta) -> Row | None:
+    return db.one("claim_message", patience=patience)
+
+
+def finish_message(db: Database, id: int, outcome: str, delay: timedelta, trouble: str) -> bool:
+    return bool(
+        db.one("finish_message", id=id, outcome=outcome, delay=delay, trouble=trouble or None)
+    )
 
 
 # Events and logs ---------------------------------------------------------------------------------

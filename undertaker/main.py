@@ -1,40 +1,67 @@
-"""One round: judge every living vessel, bury those that must go, and end. Run by cron."""
+"""One round, and then what people are to be told of it. Run by cron, every half hour.
+
+Exit status: 0; 4 where Prometheus, the API or Postgres did not answer, and lifetimes alone were
+seen to, if that; 5 for a configuration that cannot be.
+"""
 
 import logging
 import os
 import sys
-from collections import Counter
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 from drc import fleet
 from drc.auth import Signer
-from drc.client import Client
-from drc.config import need, need_secret
+from drc.config import need, need_secret, secret
 from drc.db import Database
-from drc.errors import DrcError, Refused
+from drc.errors import DrcError, MetricsUnreachable
 from drc.program import Program
-from drc.vessel import State
-from undertaker.verdict import Facts, Verdict, judge
+from undertaker.channel import Channel, deliver
+from undertaker.policy import Policies
+from undertaker.round import run_once
+from undertaker.usage import Prometheus
 
 log = logging.getLogger("undertaker")
 
 
-def run_once(db: Database, client: Client, now: datetime) -> Counter[str]:
-    """Verdicts are computed anew each time, so a round that comes twice or late does no harm."""
-    done: Counter[str] = Counter()
-    for row in fleet.list_lifetimes(db):
-        verdict, reason = judge(Facts(State(row["state"]), row["ends_at"].astimezone(UTC)), now)
-        done[verdict.value] += 1
-        if verdict is not Verdict.BURY:
-            continue
-        try:
-            client.call("POST", f"/v1/vessels-by-id/{row['id']}/stop", {"reason": reason})
-            log.info("%s of %s: %s", row["name"], row["owner"], reason)
-        except Refused as failed:
-            log.info("%s of %s: %s", row["name"], row["owner"], failed)  # it ended meanwhile
-    return done
+def channel_of(environ: Mapping[str, str]) -> Channel | None:
+    """How people are told; None: nobody is, so nobody is buried for being idle."""
+    token, hook = secret(environ, "DRC_SLACK_TOKEN"), secret(environ, "DRC_WEBHOOK_URL")
+    if token:
+        from undertaker.slack import Slack
+
+        more = {"url": environ["DRC_SLACK_URL"]} if environ.get("DRC_SLACK_URL") else {}
+        return Slack(token.shown, environ.get("DRC_SLACK_CHANNEL", ""), **more)
+    if hook:
+        from undertaker.webhook import Webhook
+
+        return Webhook(hook.shown)
+    return None
+
+
+def work(environ: Mapping[str, str]) -> int:
+    """Raises the family of drc.errors. Returns the exit status."""
+    signer = Signer.load(Path(need(environ, "DRC_SIGNING_KEY")))
+    policy, url = environ.get("DRC_IDLE_POLICY"), environ.get("DRC_PROMETHEUS_URL")
+    policies = Policies.load(Path(policy) if policy else None)
+    channel = channel_of(environ)
+    prometheus = Prometheus(url) if url else None
+    db = Database(need_secret(environ, "DRC_DATABASE_URL").shown, size=2, name="drc-undertaker")
+    us = Program(need(environ, "DRC_URL"), signer, "undertaker", partial(fleet.read_now, db))
+    status = 0
+    try:
+        done = run_once(db, us.client, fleet.read_now(db), policies, prometheus)
+        log.info("a round: %s", dict(done) or "nobody lives")
+    except MetricsUnreachable as failed:
+        log.error("%s Nobody was judged by what their GPUs do.", failed.message)
+        status = failed.exit_code
+    if channel is None:
+        log.info("no channel is configured: nobody is told, nor buried for being idle")
+    else:
+        log.info("delivered: %s", deliver(db, channel))
+    db.close()
+    return status
 
 
 def main() -> None:
@@ -42,17 +69,10 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
-        signer = Signer.load(Path(need(os.environ, "DRC_SIGNING_KEY")))
-        db = Database(
-            need_secret(os.environ, "DRC_DATABASE_URL").shown, size=2, name="drc-undertaker"
-        )
-        us = Program(need(os.environ, "DRC_URL"), signer, "undertaker", partial(fleet.read_now, db))
-        done = run_once(db, us.client, fleet.read_now(db))
-        db.close()
+        sys.exit(work(os.environ))
     except DrcError as failed:
         print(failed.message, failed.hint, file=sys.stderr)  # noqa: T201
         sys.exit(failed.exit_code)
-    log.info("a round: %s", dict(done) or "nobody lives")
 
 
 if __name__ == "__main__":

@@ -1,33 +1,229 @@
-"""What shall become of a vessel: one pure function of facts and the clock."""
+"""What shall become of a vessel: one pure function of what is known of it and the clock.
 
-from dataclasses import dataclass
-from datetime import datetime
+The rule: a vessel whose GPUs were all idle for `warn_after` work hours is warned; after
+`bury_after` more, and a last call an hour ahead, it is buried. Activity at any time, of any of its
+GPUs, takes it back down. Nobody knowing is not idleness: without samples the clock stands still.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from drc.vessel import AGEING, State
+from undertaker.policy import Policy
+
+LAST_CALL = timedelta(hours=1)
+JITTER = timedelta(minutes=5)  # by which rounds of cron may be apart by less than they should
+NONE = timedelta()
+
+
+class Rung(StrEnum):
+    """How far a vessel has come on the way to its burial."""
+
+    ACTIVE = "active"
+    WARNED = "warned"
+    CALLED = "called"
 
 
 class Verdict(StrEnum):
-    KEEP = "keep"
+    KEEP = "keep"  # it is well, whatever was said before
+    STAY = "stay"  # where it is: nobody knows enough
+    WARN = "warn"
+    CALL = "call"  # for the last time
     BURY = "bury"
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of one vessel."""
+    """What the books say of one vessel."""
 
     state: State
     ends_at: datetime
+    started_at: datetime
+    gpus: int = 0
+    is_seen: bool = True
+    """Whether anybody measures what GPUs do."""
+    kept_until: datetime | None = None
+    rung: Rung = Rung.ACTIVE
+    warned_at: datetime | None = None
+    told_at: datetime | None = None
+    """When the warning was delivered."""
+    called_at: datetime | None = None
 
 
-def judge(facts: Facts, now: datetime) -> tuple[Verdict, str]:
-    """The verdict and its reason, in words for the owner.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How busy each of its GPUs was for a while, in per cent on average; None: nobody knows."""
 
-    A vessel is buried at the end of its lifetime; one that ends already, or still waits for GPUs,
-    is left alone: its lifetime begins when it is placed.
-    """
+    begin: datetime
+    end: datetime
+    work: timedelta
+    """How much of the while is work time."""
+    busy: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    verdict: Verdict
+    reason: str
+    """For its owner, as the rest of a sentence about it."""
+    idle_since: datetime | None = None
+    idle: timedelta = NONE
+    """Work time for which it is known to have been idle."""
+    unknown: timedelta = NONE
+    """Work time in between of which nobody knows."""
+    averages: tuple[float, ...] = field(default=())
+    """Of each GPU since then, in per cent."""
+    looks: int = 0
+    remaining: timedelta | None = None
+    """Idle work time until its burial, once it was warned."""
+    is_busy: bool = False
+
+
+@dataclass(slots=True)
+class Streak:
+    """The idle time that ends now: what of it is known, and since when."""
+
+    idle: timedelta = NONE
+    since_warning: timedelta = NONE
+    unknown: timedelta = NONE
+    blind: timedelta = NONE
+    """Since the last sample."""
+    since: datetime | None = None
+    busy_at: datetime | None = None
+    """The end of the last time that it was busy, as far as was looked."""
+    averages: tuple[float, ...] = ()
+    looks: int = 0
+
+
+def judge(facts: Facts, looks: Sequence[Look], policy: Policy, now: datetime) -> Judgement:
+    """`looks`: in order of time, without overlaps, the last one ending now."""
+    settled = by_the_books(facts, policy, now)
+    if settled:
+        return settled
+    streak = walk(facts, looks, policy, now)
+    found = Judgement(
+        Verdict.STAY, "", streak.since, streak.idle, streak.unknown, streak.averages, streak.looks
+    )
+    return climb(facts, policy, now, streak, found)
+
+
+def by_the_books(facts: Facts, policy: Policy, now: datetime) -> Judgement | None:
+    """The verdict, where it does not matter what its GPUs did."""
     if facts.state not in AGEING:
-        return Verdict.KEEP, f"it is {facts.state}"
-    if now < facts.ends_at:
-        return Verdict.KEEP, f"its lifetime ends at {facts.ends_at:%Y-%m-%d %H:%M} UTC"
-    return Verdict.BURY, f"its lifetime ended at {facts.ends_at:%Y-%m-%d %H:%M} UTC"
+        return Judgement(Verdict.KEEP, f"it is {facts.state}")
+    if now >= facts.ends_at:
+        return Judgement(Verdict.BURY, f"its lifetime ended at {show(facts.ends_at, policy)}")
+    excuse = excused(facts, policy, now)
+    if excuse:
+        return Judgement(Verdict.KEEP, excuse)
+    if facts.state == State.UNREACHABLE:
+        return Judgement(Verdict.STAY, "its host does not answer, so nobody knows what it does")
+    if facts.state != State.RUNNING:
+        return Judgement(Verdict.KEEP, f"it is {facts.state}")
+    return None
+
+
+def excused(facts: Facts, policy: Policy, now: datetime) -> str:
+    """Why its idleness does not count; empty where it does."""
+    if not facts.is_seen:
+        return "nobody measures GPUs here (no Prometheus), so only its lifetime counts"
+    if not facts.gpus:
+        return "it has no GPU, so only its lifetime counts"
+    if policy.exempt:
+        return "the policy exempts it"
+    if policy.exempt_until and now < policy.exempt_until:
+        return f"the policy exempts it until {show(policy.exempt_until, policy)}"
+    if facts.kept_until and now < facts.kept_until:
+        return f"it is kept until {show(facts.kept_until, policy)}"
+    return ""
+
+
+def walk(facts: Facts, looks: Sequence[Look], policy: Policy, now: datetime) -> Streak:
+    """Back from now, for as long as it was idle."""
+    streak = Streak()
+    clock = max(at for at in (facts.started_at, facts.kept_until, policy.exempt_until) if at)
+    totals, seconds, gap = [0.0] * facts.gpus, 0.0, (NONE, NONE)  # its length, and its work time
+    for look in reversed(looks):
+        if look.begin < clock:
+            break
+        long = look.end - look.begin
+        if any(busy is None for busy in look.busy):
+            gap = gap[0] + long, gap[1] + look.work
+            if any(busy is not None and busy > policy.threshold for busy in look.busy):
+                streak.busy_at = look.end
+                break
+            continue
+        more = [
+            total + float(busy or 0) * long.total_seconds()
+            for total, busy in zip(totals, look.busy, strict=True)
+        ]
+        if max(more) > policy.threshold * (seconds + long.total_seconds()):
+            streak.busy_at = look.end
+            break
+        if not streak.looks:
+            streak.blind = gap[0]
+        bridged = gap[1] if gap[0] <= policy.gap else NONE
+        streak.unknown += gap[1] - bridged
+        idle = look.work + bridged
+        streak.idle += idle
+        if facts.warned_at and look.begin >= facts.warned_at - JITTER:
+            streak.since_warning += idle
+        totals, seconds, gap = more, seconds + long.total_seconds(), (NONE, NONE)
+        streak.since = look.begin
+        streak.looks += 1
+    if not streak.looks:
+        streak.blind = gap[0]
+    streak.averages = tuple(total / seconds for total in totals) if seconds else ()
+    return streak
+
+
+def climb(
+    facts: Facts, policy: Policy, now: datetime, streak: Streak, found: Judgement
+) -> Judgement:
+    """One rung up, back down, or neither."""
+    warned = facts.warned_at if facts.rung is not Rung.ACTIVE else None
+    if warned and streak.busy_at and streak.busy_at > warned:
+        warned = None  # that warning counts no more
+    found = replace(found, is_busy=streak.busy_at is not None)
+    if warned is None and streak.busy_at and not streak.idle:
+        busy = f"it was busy until {show(streak.busy_at, policy)}"
+        return replace(found, verdict=Verdict.KEEP, reason=busy)
+    if streak.blind > policy.gap:
+        blind = show(now - streak.blind, policy)
+        return replace(found, reason=f"there are no samples of it since {blind}")
+    since = f"idle since {show(streak.since, policy)}" if streak.since else "not idle yet"
+    so_far = f"it is {since}: {hours(streak.idle)} of work time"
+    if warned is None and streak.idle < policy.warn_after:
+        of = f"{so_far} of {hours(policy.warn_after)}{unknown(streak)}"
+        return replace(found, verdict=Verdict.KEEP, reason=of)
+    if warned is None:
+        why = f"{so_far}{unknown(streak)}"
+        return replace(found, verdict=Verdict.WARN, reason=why, remaining=policy.bury_after)
+    remaining = max(policy.bury_after - streak.since_warning, NONE)
+    why = f"it is {since}, and was warned at {show(warned, policy)}{unknown(streak)}"
+    if facts.told_at is None:
+        why = f"{why}; its owner could not be told yet"
+        return replace(found, reason=why, remaining=remaining)
+    if facts.rung is Rung.WARNED:
+        verdict = Verdict.CALL if remaining <= LAST_CALL else Verdict.STAY
+        return replace(found, verdict=verdict, reason=why, remaining=remaining)
+    called_long_ago = facts.called_at is not None and now >= facts.called_at + LAST_CALL - JITTER
+    verdict = Verdict.BURY if not remaining and called_long_ago else Verdict.STAY
+    return replace(found, verdict=verdict, reason=why, remaining=remaining)
+
+
+def unknown(streak: Streak) -> str:
+    return f" (and {hours(streak.unknown)} of which nobody knows)" if streak.unknown else ""
+
+
+def hours(span: timedelta) -> str:
+    """`6 h`, `45 min`, `1.5 h`."""
+    minutes = span.total_seconds() / 60
+    return f"{minutes:.0f} min" if minutes < 60 else f"{round(minutes / 60, 1):g} h"
+
+
+def show(at: datetime | None, policy: Policy) -> str:
+    """An instant on the owner's clock."""
+    return f"{at.astimezone(policy.calendar.zone):%a %Y-%m-%d %H:%M %Z}" if at else "some time"

@@ -14,6 +14,7 @@ from drc.api import (
     events,
     fleetwide,
     handlers,
+    idle,
     images,
     keys,
     limits,
@@ -102,7 +103,7 @@ def create_app(context: Context) -> FastAPI:
         return {"status": "ok", "version": __version__}
 
     people = (sessions, tokens, keys, certificates, audit)
-    for routes in (*people, vessels, logs, fleetwide, images, events, conduct):
+    for routes in (*people, vessels, idle, logs, fleetwide, images, events, conduct):
         app.include_router(routes.routes.router)
     app.include_router(operations.router)
     handlers.install(app)

@@ -257,6 +257,50 @@ class Why(Strict):
     reason: str = Field(max_length=2000)
 
 
+class Judged(Strict):
+    """By what a vessel was judged."""
+
+    ends_at: AwareDatetime
+    kept_until: AwareDatetime | None = None
+
+
+class Burial(Why):
+    judged: Judged | None = Field(None, description="it is stopped only if that is still so")
+
+
+class KeepRequest(Strict):
+    until: AwareDatetime | None = Field(None, description="null: as far as one may")
+    why: str = Field("", max_length=500)
+
+
+class Kept(BaseModel):
+    kept_until: datetime
+    keeps_left: int
+
+
+class Idleness(BaseModel):
+    """How a vessel was last judged, and what comes next; `reason` is the rest of a sentence."""
+
+    name: str
+    state: str
+    ends_at: datetime
+    rung: str = Field("active", description="active, warned, or called for the last time")
+    verdict: str | None = Field(None, description="null: nobody judged it yet")
+    reason: str = "nobody judged it yet"
+    evidence: dict[str, Any] = {}
+    judged_at: datetime | None = None
+    idle_since: datetime | None = None
+    bury_at: datetime | None = Field(None, description="should it stay idle")
+    warned_at: datetime | None = None
+    told_at: datetime | None = Field(None, description="when the warning was delivered")
+    trouble: str | None = Field(None, description="why it could not be, so far")
+    called_at: datetime | None = None
+    kept_until: datetime | None = None
+    kept_why: str | None = None
+    keep_to: datetime | None = Field(None, description="the farthest that one more keep reaches")
+    keeps_left: int | None = None
+
+
 class LogReport(Strict):
     log: str | None = Field(None, max_length=1_000_000)
 

@@ -13,12 +13,12 @@ from drc.api.like import repeated
 from drc.api.names import nearest
 from drc.api.queue import place, rare_image
 from drc.api.shapes import (
+    Burial,
     Extension,
     Home,
     Plan,
     Vessel,
     VesselRequest,
-    Why,
     plan_view,
     vessel_view,
 )
@@ -40,7 +40,7 @@ from drc.fleet import EVENTS, WORK, Wish
 from drc.machine import check_name, parse_lifetime, show_memory
 from drc.plan import Place, waits_for
 from drc.secret import openssh_public
-from drc.vessel import AGEING, LONGEST_LIFETIME, State
+from drc.vessel import AGEING, LIVING, LONGEST_LIFETIME, State
 
 routes = Routes("vessels")
 
@@ -257,10 +257,12 @@ def why_not_extended(
     )
 
 
-def end(here: Context, id: str, reason: str) -> Vessel:
-    state = fleet.stop_vessel(here.db, id, reason)
+def end(here: Context, id: str, reason: str, judged: fleet.Judged | None = None) -> Vessel:
+    state = fleet.stop_vessel(here.db, id, reason, judged)
     row = read(here, id)
     if state is None and row["state"] != "stopping":  # stopping twice is stopping
+        if row["state"] in LIVING:
+            raise WrongState(f"{row['name']} lives on: that is not so any more.")
         raise WrongState(f"{row['name']} is {row['state']} already.")
     here.doorbell.ring(WORK, EVENTS)
     return view(row, here)
@@ -273,8 +275,9 @@ def stop(name: str, owner: Owner, here: Here) -> Vessel:
 
 
 @routes.post("/vessels-by-id/{id}/stop", "vessels:stop:any")
-def stop_any(id: uuid.UUID, why: Why, caller: Calling, here: Here) -> Vessel:
+def stop_any(id: uuid.UUID, why: Burial, caller: Calling, here: Here) -> Vessel:
     """End anybody's vessel, saying why."""
     if not fleet.read_vessels(here.db, id=str(id), ended=True):
         raise NoSuchVessel("There is no such vessel.")
-    return end(here, str(id), f"{why.reason} ({caller.called})")
+    judged = (why.judged.ends_at, why.judged.kept_until) if why.judged else None
+    return end(here, str(id), f"{why.reason} ({caller.called})", judged)

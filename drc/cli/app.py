@@ -14,6 +14,7 @@ from drc.cli import (
     enter,
     extend,
     fleet,
+    idle,
     images,
     joining,
     keys,
@@ -100,6 +101,8 @@ app.command()(enter.ssh)
 app.command()(enter.code)
 app.command()(enter.jupyter)
 app.command()(extend.extend)
+app.command()(idle.why)
+app.command()(idle.keep)
 app.command()(vessels.stop)
 app.command()(vessels.logs)
 app.command()(vessels.events)

@@ -1,8 +1,9 @@
 -- End a vessel: one that waits is buried at once, one on a host goes to `stopping` and its work
 -- becomes `stop`; a claim on that work stays until its holder notices. Vessels that share its GPUs
 -- end with it.
--- Parameters: id uuid, attempt int (NULL: whichever), sources text[], outcome text, reason text.
--- Zero rows: the state does not allow it.
+-- Parameters: id uuid, attempt int (NULL: whichever), sources text[], outcome text, reason text;
+--   ends_at timestamptz (NULL: it does not matter) and kept_until timestamptz: as they were judged.
+-- Zero rows: the state does not allow it, or it was judged by what is not so any more.
 -- Locks: the vessel's row, then its outbox row.
 WITH v AS (
   UPDATE vessel
@@ -14,6 +15,10 @@ WITH v AS (
          OR shares_id = (SELECT id FROM vessel
                          WHERE id = %(id)s::uuid AND state = ANY (%(sources)s::text[])
                            AND (%(attempt)s::int IS NULL OR attempt = %(attempt)s::int)))
+    AND (%(ends_at)s::timestamptz IS NULL
+         OR EXISTS (SELECT FROM vessel j LEFT JOIN idle i ON i.vessel_id = j.id
+                    WHERE j.id = %(id)s::uuid AND j.ends_at = %(ends_at)s::timestamptz
+                      AND i.kept_until IS NOT DISTINCT FROM %(kept_until)s::timestamptz))
     AND state = ANY (%(sources)s::text[])
   RETURNING id, owner_id, name, attempt, state, outcome, reason, host_id
 ),

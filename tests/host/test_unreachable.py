@@ -107,8 +107,13 @@ def test_a_host_that_was_rebooted_while_nobody_could_reach_it(
 
 
 def test_an_engine_without_room_for_a_container_says_so_and_nothing_is_held(
-    fleet: World, ida: Person, second: Machine
+    fleet: World, ida: Person, second: Machine, monkeypatch: pytest.MonkeyPatch
 ):
+    assert fleet.conductor
+    monkeypatch.setattr(fleet.conductor, "waiting_berths", 0)
+    for host in fleet.conductor.hosts.values():
+        with host.refilling:  # and nobody makes one any more
+            pass
     for container in fleet.ours("drc.berth", second):
         second.client.remove_container(container["Id"], force=True)
     with second.full_disk():

@@ -13,7 +13,8 @@ from tests.fleets import run_sql
 from tests.wire.served import Api
 from tests.wire.standin import StandIn
 from tests.wire.terminal import Terminal, lines
-from undertaker.main import run_once
+from undertaker.policy import Policies
+from undertaker.round import run_once
 
 DAY = timedelta(days=1)
 DATE = r"\w{3} \d{1,2} \w{3}( \d{4})? \d\d:\d\d"
@@ -163,6 +164,6 @@ def test_the_undertaker_leaves_alone_what_was_extended(
     eyes = Database(postgres.url("drc_undertaker", database), size=1)
     now = datetime.now(UTC)
     with api.client("undertaker", "undertaker") as client:
-        assert run_once(eyes, client, now + 4 * DAY) == {"keep": 1}
-        assert run_once(eyes, client, now + 6 * DAY) == {"bury": 1}
+        assert run_once(eyes, client, now + 4 * DAY, Policies(), None) == {"keep": 1}
+        assert run_once(eyes, client, now + 6 * DAY, Policies(), None) == {"bury": 1}
     eyes.close()

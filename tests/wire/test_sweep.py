@@ -14,7 +14,8 @@ from tests.fleets import add_host, add_owner, check_conservation, run_sql, wish
 from tests.wait import wait_until
 from tests.wire.served import Api
 from tests.wire.standin import LOG, StandIn
-from undertaker.main import run_once
+from undertaker.policy import Policies
+from undertaker.round import run_once
 
 
 def age(db: Database, column: str, by: timedelta) -> None:
@@ -110,10 +111,10 @@ def test_the_undertaker_buries_what_is_past_its_lifetime_and_nothing_else(
     eyes = Database(postgres.url("drc_undertaker", database), size=1)
     now = datetime.now(UTC)
     with api.client("undertaker", "undertaker") as client:
-        assert run_once(eyes, client, now) == {"keep": 4}
+        assert run_once(eyes, client, now, Policies(), None) == {"keep": 4}
         later = now + timedelta(hours=2)
-        assert run_once(eyes, client, later) == {"keep": 2, "bury": 2}
-        assert run_once(eyes, client, later) == {"keep": 2}
+        assert run_once(eyes, client, later, Policies(), None) == {"keep": 2, "bury": 2}
+        assert run_once(eyes, client, later, Policies(), None) == {"keep": 2}
     eyes.close()
     states = {name: api.show(name)["state"] for name in ("old", "young", "waiting")}
     assert states == {"old": "stopping", "young": "running", "waiting": "queued"}

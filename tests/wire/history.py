@@ -1,0 +1,83 @@
+"""A real Prometheus whose past is written, as dcgm-exporter would have told it."""
+
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.wait import wait_until
+
+MINUTE = timedelta(minutes=1)
+Story = Callable[[datetime], float | None]
+"""What a GPU did at an instant, in per cent; None: nobody was told."""
+
+
+def write(path: Path, stories: Mapping[str, Story], begin: datetime, end: datetime) -> None:
+    """OpenMetrics text of DCGM_FI_DEV_GPU_UTIL, a sample a minute."""
+    with path.open("w") as out:
+        out.write("# TYPE DCGM_FI_DEV_GPU_UTIL gauge\n")
+        for index, (uuid, story) in enumerate(stories.items()):
+            labels = (
+                f'gpu="{index % 8}",UUID="{uuid}",pci_bus_id="00000000:83:00.0",'
+                f'device="nvidia{index % 8}",modelName="NVIDIA A100",Hostname="gpu1"'
+            )
+            at = begin
+            while at <= end:
+                value = story(at)
+                if value is not None:
+                    out.write(f"DCGM_FI_DEV_GPU_UTIL{{{labels}}} {value:g} {at.timestamp():.0f}\n")
+                at += MINUTE
+        out.write("# EOF\n")
+
+
+@contextmanager
+def prometheus(stories: Mapping[str, Story], begin: datetime, end: datetime) -> Iterator[str]:
+    """Its address."""
+    if not shutil.which("promtool"):
+        pytest.fail("These tests run a Prometheus: apt-get install prometheus")
+    with (
+        tempfile.TemporaryDirectory(prefix="drc-prometheus-") as place,
+        socket.create_server(("127.0.0.1", 0)) as free,
+    ):
+        folder, port = Path(place), free.getsockname()[1]
+        free.close()
+        write(folder / "history", stories, begin, end)
+        subprocess.run(
+            ["promtool", "tsdb", "create-blocks-from", "openmetrics", folder / "history",
+             folder / "data"],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        (folder / "prometheus.yml").write_text("scrape_configs: []\n")
+        with (folder / "log").open("wb") as log:
+            server = subprocess.Popen(
+                ["prometheus", f"--config.file={folder}/prometheus.yml",
+                 f"--storage.tsdb.path={folder}/data", "--storage.tsdb.retention.time=100y",
+                 f"--web.listen-address=127.0.0.1:{port}"],
+                stdout=log, stderr=log,
+            )  # fmt: skip
+        try:
+            url = f"http://127.0.0.1:{port}"
+            wait_until(lambda: is_ready(url), "Prometheus is ready")
+            yield url
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/-/ready", trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def utc(day: int, hour: int, minute: int = 0) -> datetime:
+    """Of November 2026, whose 16th is a Monday."""
+    return datetime(2026, 11, day, hour, minute, tzinfo=UTC)

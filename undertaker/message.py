@@ -1,0 +1,85 @@
+"""What owners are told, in words and as Slack shows it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+BARS = "▁▂▃▄▅▆▇█"
+LONGEST = 2900  # letters of a section; Slack takes 3000
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    id: int
+    kind: str
+    """warned, called or buried."""
+    owner: str
+    called: str
+    """What people call the owner: an e-mail address, where one was verified."""
+    body: dict[str, Any]
+    made_at: datetime
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether it is sent again where nobody knows what became of it: a burial hangs on it."""
+        return self.kind == "warned"
+
+    @property
+    def title(self) -> str:
+        vessel = self.body["vessel"]
+        return {
+            "warned": f"{vessel} is idle",
+            "called": f"{vessel} is buried soon",
+            "buried": f"{vessel} was buried",
+        }[self.kind]
+
+    @property
+    def lines(self) -> list[str]:
+        vessel, reason = self.body["vessel"], self.body["reason"]
+        if self.kind == "buried":
+            host = f" on {self.body['host']}" if self.body.get("host") else ""
+            return [
+                f"Because {reason}.",
+                f"Your home{host} is untouched. To come back: drc create {vessel} --like {vessel}",
+            ]
+        at = when(self.body["bury_at"], self.body["zone"])
+        by = f"If it stays idle it is buried {at}, and its GPUs go to others."
+        keep = "It can be kept no more: use its GPUs, or save your work."
+        if self.body["keeps_left"]:
+            until = when(self.body["keep_to"], self.body["zone"])
+            keep = f"To keep it until {until}: drc keep {vessel}"
+        return [f"Because {reason}.", by, keep, f"Why: drc why {vessel}"]
+
+    @property
+    def spark(self) -> str:
+        """The last day, hour by hour, of the busiest GPU; a dot where nobody knows."""
+        hours: list[float | None] = self.body.get("last_24h") or []
+        return "".join(
+            "·" if one is None else BARS[min(int(one / 100 * len(BARS)), len(BARS) - 1)]
+            for one in hours
+        )
+
+    @property
+    def text(self) -> str:
+        return "\n".join([f"{self.title}.", *self.lines])
+
+    def blocks(self, mention: str = "") -> list[dict[str, Any]]:
+        """As Block Kit. `mention`: before the title, where it is not a message to one person."""
+        said = f"{mention}*{escaped(self.title)}*\n" + "\n".join(map(escaped, self.lines))
+        blocks: list[dict[str, Any]] = [
+            {"type": "section", "text": {"type": "mrkdwn", "text": said[:LONGEST]}}
+        ]
+        if self.spark:
+            day = f"`{self.spark}` its busiest GPU in the last 24 hours"
+            blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": day}]})
+        return blocks
+
+
+def escaped(text: str) -> str:
+    """What Slack would take for a mention or a link."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def when(at: str, zone: str) -> str:
+    return f"{datetime.fromisoformat(at).astimezone(ZoneInfo(zone)):%a %d %b %H:%M %Z}"

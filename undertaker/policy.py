@@ -1,0 +1,148 @@
+"""What an installation thinks of idleness: a file, from the general to the particular.
+
+[default]                       # all vessels
+warn_after = 6                  # idle work hours
+[queue.big]                     # then what is other for those who asked for a queue,
+bury_after = 2
+[user."ada@example.org"]        # then for a person,
+zone = "America/New_York"
+[vessel."ada/bert"]             # then for one vessel
+exempt_until = 2026-12-01
+"""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from drc.errors import Misconfigured
+from undertaker.worktime import Calendar, parse
+
+Hours = Annotated[float, Field(gt=0, le=1000)]
+
+
+class Words(BaseModel):
+    """One table of the file; what it leaves out is as in the one above it."""
+
+    model_config = ConfigDict(extra="forbid")
+    warn_after: Hours = 6
+    bury_after: Hours = 6
+    threshold: Annotated[float, Field(ge=0, lt=100)] = 0
+    gap_minutes: Annotated[float, Field(ge=0, le=1440)] = 15
+    keep_hours: Hours = 12
+    most_keeps: Annotated[int, Field(ge=0, le=1000)] = 3
+    exempt: bool = False
+    exempt_until: date | datetime | None = None
+    zone: str = "UTC"
+    hours: dict[str, str] | str = Field(default_factory=lambda: {"mon-fri": "9:00-18:00"})
+    holidays: str = ""
+    off: list[date] = []
+
+
+class File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    default: dict[str, Any] = {}
+    queue: dict[str, dict[str, Any]] = {}
+    user: dict[str, dict[str, Any]] = {}
+    vessel: dict[str, dict[str, Any]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The rule for one vessel. Spans are of work time, but for `gap`."""
+
+    calendar: Calendar
+    warn_after: timedelta = timedelta(hours=6)
+    bury_after: timedelta = timedelta(hours=6)
+    threshold: float = 0.0
+    """Per cent of a GPU, on average, up to which it is idle."""
+    gap: timedelta = timedelta(minutes=15)
+    """Without samples, for so long, nobody minds."""
+    keep: timedelta = timedelta(hours=12)
+    most_keeps: int = 3
+    exempt: bool = False
+    exempt_until: datetime | None = None
+
+    def words(self) -> dict[str, Any]:
+        """For the evidence beside a verdict."""
+        return {
+            "warn_after_h": self.warn_after / timedelta(hours=1),
+            "bury_after_h": self.bury_after / timedelta(hours=1),
+            "threshold": self.threshold,
+            "gap_min": self.gap / timedelta(minutes=1),
+            "zone": str(self.calendar.zone),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    file: File = field(default_factory=File)
+    made: dict[str, Policy] = field(default_factory=dict[str, Policy])
+
+    @classmethod
+    def load(cls, path: Path | None) -> "Policies":
+        """Raises Misconfigured with what is wrong and where."""
+        if path is None:
+            return cls()
+        try:
+            policies = cls(File.model_validate(tomllib.loads(path.read_text())))
+            policies.check()
+        except (OSError, ValueError) as failed:
+            raise Misconfigured(f"DRC_IDLE_POLICY, {path}: {_short(failed)}") from None
+        return policies
+
+    def check(self) -> None:
+        """Every table, in words of its own. Raises ValueError."""
+        tables: list[tuple[str, Mapping[str, Any]]] = [("default", self.file.default)]
+        for kind in ("queue", "user", "vessel"):
+            named: Mapping[str, Mapping[str, Any]] = getattr(self.file, kind)
+            tables += [(f"{kind}.{name}", table) for name, table in named.items()]
+        for name, table in tables:
+            try:
+                _policy(Words.model_validate({**self.file.default, **table}))
+            except ValueError as failed:
+                raise ValueError(f"[{name}] {_short(failed)}") from None
+
+    def of(self, *, owner: str, called: str, name: str, queues: Iterable[str]) -> Policy:
+        """For a vessel. `called`: what its owner is called, beside the login."""
+        said: dict[str, Any] = dict(self.file.default)
+        for queue in sorted(queues):
+            said |= self.file.queue.get(queue, {})
+        for person in (owner, called):
+            said |= self.file.user.get(person, {})
+        said |= self.file.vessel.get(f"{owner}/{name}", {})
+        key = repr(sorted(said.items()))
+        if key not in self.made:
+            self.made[key] = _policy(Words.model_validate(said))
+        return self.made[key]
+
+
+def _policy(said: Words) -> Policy:
+    calendar = parse(said.zone, said.hours, said.holidays, frozenset(said.off))
+    until = said.exempt_until
+    if isinstance(until, datetime):
+        until = until if until.tzinfo else until.replace(tzinfo=calendar.zone)
+    elif until is not None:
+        until = datetime.combine(until + timedelta(days=1), time(), calendar.zone)
+    return Policy(
+        calendar=calendar,
+        warn_after=timedelta(hours=said.warn_after),
+        bury_after=timedelta(hours=said.bury_after),
+        threshold=said.threshold,
+        gap=timedelta(minutes=said.gap_minutes),
+        keep=timedelta(hours=said.keep_hours),
+        most_keeps=said.most_keeps,
+        exempt=said.exempt,
+        exempt_until=until.astimezone(UTC) if until else None,
+    )
+
+
+def _short(failed: Exception) -> str:
+    if isinstance(failed, ValidationError):
+        first = failed.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return str(failed)

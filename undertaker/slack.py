@@ -1,0 +1,116 @@
+"""Slack: a direct message to the owner, found by e-mail address; else a channel of everybody's."""
+
+import urllib.error
+from datetime import timedelta
+from typing import Any
+
+from slack_sdk import WebClient
+from slack_sdk.errors import SlackApiError, SlackClientError
+
+from undertaker.channel import NobodyKnows, NotTaken
+from undertaker.message import Message
+
+EVENT = "drc_message"
+NOBODY = timedelta(hours=1)
+
+
+class Slack:
+    """`fallback`: the channel for those who are not found, if there is one."""
+
+    def __init__(self, token: str, fallback: str = "", url: str = WebClient.BASE_URL) -> None:
+        # the SDK would try again by itself after a cut connection, and so post twice
+        self.client = WebClient(token=token, base_url=url, retry_handlers=[], timeout=15)
+        self.fallback = fallback
+        self.people: dict[str, str] = {}
+
+    def send(self, message: Message) -> None:
+        person = self.person(message.called)
+        mention = "" if person else f"For {message.called or message.owner}: "
+        try:
+            self.client.chat_postMessage(
+                channel=person or self.fallback,
+                text=mention + message.text,
+                blocks=message.blocks(mention),
+                metadata={"event_type": EVENT, "event_payload": {"id": str(message.id)}},
+                unfurl_links=False,
+            )
+        except SlackApiError as failed:
+            raise refused(failed) from None
+        except urllib.error.URLError as failed:
+            raise unreachable(failed) from None
+        except (OSError, SlackClientError, ValueError) as failed:
+            raise NobodyKnows(f"Slack broke off: {type(failed).__name__}") from None
+
+    def has(self, message: Message) -> bool:
+        """By our id, which it bears."""
+        try:
+            person = self.person(message.called)
+            channel = self.fallback
+            if person:
+                opened: Any = self.client.conversations_open(users=[person])
+                channel = str(opened["channel"]["id"])
+            pages: Any = self.client.conversations_history(
+                channel=channel, oldest=str(message.made_at.timestamp()), limit=200,
+                include_all_metadata=True,
+            )  # fmt: skip
+            return any(
+                id_of(said) == str(message.id) for page in pages for said in page["messages"]
+            )
+        except SlackApiError as failed:
+            raise not_taken(failed) from None
+        except (OSError, SlackClientError, ValueError) as failed:
+            raise NotTaken(f"Slack does not answer: {failed}") from None
+
+    def person(self, address: str) -> str:
+        """A user's id; empty where there is none but the fallback. Raises NotTaken."""
+        if address in self.people or "@" not in address:
+            return self._or_fallback(self.people.get(address, ""), address)
+        try:
+            found: Any = self.client.users_lookupByEmail(email=address)
+            self.people[address] = str(found["user"]["id"])
+        except SlackApiError as failed:
+            if failed.response.get("error") != "users_not_found":
+                raise not_taken(failed) from None
+            self.people[address] = ""
+        except (OSError, SlackClientError, ValueError) as failed:
+            raise NotTaken(f"Slack does not answer: {failed}") from None
+        return self._or_fallback(self.people[address], address)
+
+    def _or_fallback(self, person: str, address: str) -> str:
+        if person or self.fallback:
+            return person
+        failed = NotTaken(
+            f"Slack knows nobody called {address or 'nothing'}, and no channel is set."
+        )
+        failed.delay = NOBODY
+        raise failed
+
+
+def id_of(said: dict[str, Any]) -> str:
+    """Ours, of a message that Slack has; empty of somebody else's."""
+    return str(said.get("metadata", {}).get("event_payload", {}).get("id", ""))
+
+
+def refused(failed: SlackApiError) -> NotTaken | NobodyKnows:
+    answer: Any = failed.response
+    if int(answer.status_code) >= 500:
+        return NobodyKnows(f"Slack answered {answer.status_code}.")
+    return not_taken(failed)
+
+
+def not_taken(failed: SlackApiError) -> NotTaken:
+    answer: Any = failed.response
+    found = NotTaken(f"Slack refused: {answer.get('error') or answer.status_code}")
+    if answer.status_code == 429:
+        after = str(answer.headers.get("Retry-After", ""))
+        found.delay = timedelta(seconds=int(after) if after.isdigit() else 60)
+    return found
+
+
+def unreachable(failed: urllib.error.URLError) -> NotTaken | NobodyKnows:
+    """A connection that was never made took nothing; one that broke may have."""
+    if isinstance(failed.reason, ConnectionRefusedError | OSError) and not isinstance(
+        failed.reason, ConnectionResetError | TimeoutError
+    ):
+        return NotTaken(f"Slack does not answer: {failed.reason}")
+    return NobodyKnows(f"Slack broke off: {failed.reason}")
