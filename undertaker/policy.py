@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from drc.errors import Misconfigured
 from undertaker.worktime import Calendar, parse
 
+FOR_EVER = datetime(9000, 1, 1, tzinfo=UTC)
 Hours = Annotated[float, Field(gt=0, le=1000)]
 
 
@@ -124,6 +125,8 @@ class Policies:
 def _policy(said: Words) -> Policy:
     calendar = parse(said.zone, said.hours, said.holidays, frozenset(said.off))
     until = said.exempt_until
+    if until and until.year > FOR_EVER.year:  # people write 9999-12-31, which no zone can hold
+        until = FOR_EVER
     if isinstance(until, datetime):
         until = until if until.tzinfo else until.replace(tzinfo=calendar.zone)
     elif until is not None:

@@ -43,7 +43,7 @@ def stretches(calendar: Calendar, since: datetime, now: datetime, *, off: bool) 
     for begin, end in calendar.spans(since, now):
         # looks are counted back from now, so the first and last of a span may reach beyond it
         first = now - math.floor((now - begin) / STEP) * STEP
-        if first <= begin:
+        if first <= begin or (found and first - STEP < last):  # what was seen is not seen twice
             first += STEP
         final = now - math.floor((now - end) / STEP) * STEP
         if off and first - STEP > last:

@@ -74,7 +74,7 @@ class Judgement:
     unknown: timedelta = NONE
     """Work time in between of which nobody knows."""
     averages: tuple[float, ...] = field(default=())
-    """Of each GPU since then, in per cent."""
+    """Of each GPU in the work time since then, in per cent."""
     looks: int = 0
     remaining: timedelta | None = None
     """Idle work time until its burial, once it was warned."""
@@ -148,20 +148,12 @@ def walk(facts: Facts, looks: Sequence[Look], policy: Policy, now: datetime) -> 
     for look in reversed(looks):
         if look.begin < clock:
             break
-        long = look.end - look.begin
-        if any(busy is None for busy in look.busy):
-            gap = gap[0] + long, gap[1] + look.work
-            if any(busy is not None and busy > policy.threshold for busy in look.busy):
-                streak.busy_at = look.end
-                break
-            continue
-        more = [
-            total + float(busy or 0) * long.total_seconds()
-            for total, busy in zip(totals, look.busy, strict=True)
-        ]
-        if max(more) > policy.threshold * (seconds + long.total_seconds()):
+        if any(busy is not None and busy > policy.threshold for busy in look.busy):
             streak.busy_at = look.end
             break
+        if any(busy is None for busy in look.busy):
+            gap = gap[0] + (look.end - look.begin), gap[1] + look.work
+            continue
         if not streak.looks:
             streak.blind = gap[0]
         bridged = gap[1] if gap[0] <= policy.gap else NONE
@@ -170,7 +162,9 @@ def walk(facts: Facts, looks: Sequence[Look], policy: Policy, now: datetime) -> 
         streak.idle += idle
         if facts.warned_at and look.begin >= facts.warned_at - JITTER:
             streak.since_warning += idle
-        totals, seconds, gap = more, seconds + long.total_seconds(), (NONE, NONE)
+        worked = look.work.total_seconds()
+        totals = [t + (b or 0) * worked for t, b in zip(totals, look.busy, strict=True)]
+        seconds, gap = seconds + worked, (NONE, NONE)
         streak.since = look.begin
         streak.looks += 1
     if not streak.looks:
@@ -221,7 +215,7 @@ def unknown(streak: Streak) -> str:
 def hours(span: timedelta) -> str:
     """`6 h`, `45 min`, `1.5 h`."""
     minutes = span.total_seconds() / 60
-    return f"{minutes:.0f} min" if minutes < 60 else f"{round(minutes / 60, 1):g} h"
+    return f"{minutes:.0f} min" if minutes < 59.5 else f"{round(minutes / 60, 1):g} h"
 
 
 def show(at: datetime | None, policy: Policy) -> str:

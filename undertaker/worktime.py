@@ -37,6 +37,10 @@ class Calendar:
 
     def spans(self, begin: datetime, end: datetime) -> list[Span]:
         """The work time between two instants: in order, apart from each other, in UTC."""
+        begin, end = (
+            begin.astimezone(UTC),
+            end.astimezone(UTC),
+        )  # of one zone, Python subtracts clocks
         spans: list[Span] = []
         day = begin.astimezone(self.zone).date() - timedelta(days=1)
         last = end.astimezone(self.zone).date()
@@ -61,6 +65,7 @@ class Calendar:
         """The instant at which so much work time will have passed. Where there is so little work
         that it takes longer than FARTHEST, that far away.
         """
+        begin = begin.astimezone(UTC)
         for since, until in self.spans(begin, begin + FARTHEST):
             if until - since >= much:
                 return since + much
@@ -69,6 +74,7 @@ class Calendar:
 
     def before(self, end: datetime, much: timedelta) -> datetime:
         """The instant since which so much work time has passed; likewise."""
+        end = end.astimezone(UTC)
         for since, until in reversed(self.spans(end - FARTHEST, end)):
             if until - since >= much:
                 return until - much

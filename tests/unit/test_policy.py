@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from drc.errors import Misconfigured
-from undertaker.policy import Policies, Policy
+from undertaker.policy import FOR_EVER, Policies, Policy
 from undertaker.worktime import parse
 
 VESSEL: dict[str, Any] = {"owner": "ada", "called": "a@x.org", "name": "bert", "queues": ["big"]}
@@ -57,6 +57,8 @@ def test_equal_words_make_one_policy(tmp_path: Path) -> None:
     [
         ("2026-12-01", datetime(2026, 12, 1, 23, tzinfo=UTC)),  # to the end of that day in Berlin
         ("2026-12-01T00:00:00", datetime(2026, 11, 30, 23, tzinfo=UTC)),
+        ("9999-12-31", FOR_EVER),
+        ("9999-12-31T23:00:00", FOR_EVER),
         ("2026-12-01T09:30:00-05:00", datetime(2026, 12, 1, 14, 30, tzinfo=UTC)),
     ],
 )

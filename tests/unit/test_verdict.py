@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -219,3 +220,28 @@ def test_one_week_is_like_another(facts: Facts, some: Marks, gaps: Marks) -> Non
     assert undated("", one.reason) == undated("", other.reason)
     since = one.idle_since and one.idle_since + WEEK
     assert replace(one, idle_since=since, reason=other.reason) == other
+
+
+def test_a_weekend_does_not_outweigh_a_busy_friday() -> None:
+    """Whatever the threshold: an average is one of a quarter of an hour."""
+    looks = seen("fri 9:00", "next mon 9:15", during("fri 9:00", "fri 18:00"))
+    found = said(looks, replace(GOOD, started_at=at("mon 9:00")), threshold=5)
+    assert (found.verdict, found.idle) == (KEEP, 15 * MINUTE)
+
+
+def test_a_burst_starts_the_clock_anew() -> None:
+    looks = seen("mon 9:00", "tue 11:00", during("tue 10:00", "tue 10:15", 20.0))
+    found = said(looks, threshold=5)
+    assert (found.verdict, found.idle) == (KEEP, 45 * MINUTE)
+
+
+def test_a_threshold_that_no_float_is_exactly() -> None:
+    looks = seen("mon 9:00", "mon 15:00", during("mon 9:00", "mon 15:00", 0.7))
+    assert said(looks, threshold=0.7).verdict == WARN
+
+
+def test_a_short_break_makes_no_look_twice() -> None:
+    calendar = parse("UTC", {"mon": "9:00-12:00, 12:10-18:00"})
+    asked = stretches(calendar, at("mon 8:00"), at("mon 15:13"), off=True)
+    for one, other in pairwise(asked):
+        assert one.end <= other.begin

@@ -140,3 +140,11 @@ def test_days_may_go_over_sunday_and_the_last_word_counts() -> None:
 def test_what_cannot_be_read_is_a_sentence(words: tuple[Any, ...], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         parse(*words)
+
+
+def test_instants_of_the_calendars_own_zone_are_instants() -> None:
+    """Two of one zone Python subtracts as clocks."""
+    berlin = parse("Europe/Berlin", "24x7")
+    begin, end = (datetime(2026, 3, 29, hour, tzinfo=berlin.zone) for hour in (1, 5))
+    assert berlin.between(begin, end) == timedelta(hours=3)
+    assert berlin.after(begin, timedelta(hours=4)) == datetime(2026, 3, 29, 4, tzinfo=UTC)

@@ -1,5 +1,5 @@
-"""Bringing messages to people over a Slack that fails in every way, and a webhook: none is lost, and
-none whose outcome is known comes twice.
+"""Bringing messages to people over a Slack that fails in every way, and a webhook: none is lost,
+and none whose outcome is known comes twice.
 """
 
 import http.server
