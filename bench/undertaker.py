@@ -49,6 +49,8 @@ INSERT INTO gpu (host_id, uuid, idx, name, model, memory_mib, vessel_id)
   SELECT i, 'GPU-5a6f1d0c-0000-4000-8000-' || lpad((i * 4 + g)::text, 12, '0'), g, 'x', 'a100',
          81920, ('10000000-0000-4000-8000-' || lpad(to_hex(i), 12, '0'))::uuid
   FROM generate_series(1, {vessels}) i, generate_series(0, 3) g;
+INSERT INTO held (vessel_id, attempt, gpu_id, from_at)
+  SELECT vessel_id, 1, id, '2026-11-01' FROM gpu;
 """
 
 

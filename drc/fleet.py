@@ -384,6 +384,10 @@ def list_judged(db: Database) -> list[Row]:
     return db.all("list_judged")
 
 
+def list_past(db: Database, since: datetime) -> list[Row]:
+    return db.all("list_past", since=since)
+
+
 def write_verdict(db: Database, id: str, **more: Any) -> bool:
     more["evidence"], body = Jsonb(more["evidence"]), more["body"]
     more["body"] = Jsonb(body) if body else None

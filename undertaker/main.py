@@ -4,10 +4,11 @@ Exit status: 0; 4 where Prometheus, the API or Postgres did not answer, and life
 seen to, if that; 5 for a configuration that cannot be.
 """
 
+import argparse
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from drc.auth import Signer
 from drc.config import need, need_secret, secret
 from drc.db import Database
 from drc.errors import DrcError, MetricsUnreachable
+from drc.machine import parse_lifetime
 from drc.program import Program
 from undertaker.channel import Channel, deliver
 from undertaker.policy import Policies
@@ -38,6 +40,36 @@ def channel_of(environ: Mapping[str, str]) -> Channel | None:
 
         return Webhook(hook.shown)
     return None
+
+
+def rehearsal(environ: Mapping[str, str], words: Sequence[str]) -> int:
+    """`undertaker rehearse`. Raises the family of drc.errors."""
+    from undertaker.rehearse import rehearse, report
+
+    parser = argparse.ArgumentParser(
+        prog="undertaker rehearse",
+        description="What a policy would have warned of and buried in the past; nothing is done.",
+    )
+    parser.add_argument("--since", default="30d", help="how far back: 30d, 12h, 4w")
+    parser.add_argument(
+        "--policy", action="append", type=Path, metavar="FILE",
+        help="a policy to try, several times for several; default: the one that is in force",
+    )  # fmt: skip
+    asked = parser.parse_args(words)
+    span = parse_lifetime(asked.since)
+    policy = environ.get("DRC_IDLE_POLICY")
+    paths: list[Path | None] = asked.policy or [Path(policy) if policy else None]
+    tried = [(path, Policies.load(path)) for path in paths]
+    prometheus = Prometheus(need(environ, "DRC_PROMETHEUS_URL"))
+    db = Database(need_secret(environ, "DRC_DATABASE_URL").shown, size=1, name="drc-undertaker")
+    now = fleet.read_now(db)
+    for path, policies in tried:
+        fates = rehearse(db, prometheus, policies, now - span, now)
+        print(f"{path or 'the default policy'}, since {now - span:%Y-%m-%d %H:%M}")  # noqa: T201
+        for line in report(fates):
+            print(f"  {line}")  # noqa: T201
+    db.close()
+    return 0
 
 
 def work(environ: Mapping[str, str]) -> int:
@@ -69,7 +101,9 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
-        sys.exit(work(os.environ))
+        words = sys.argv[1:]
+        is_rehearsal = words[:1] == ["rehearse"]
+        sys.exit(rehearsal(os.environ, words[1:]) if is_rehearsal else work(os.environ))
     except DrcError as failed:
         print(failed.message, failed.hint, file=sys.stderr)  # noqa: T201
         sys.exit(failed.exit_code)

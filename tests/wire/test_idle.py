@@ -20,6 +20,7 @@ from tests.wire.standin import StandIn
 from tests.wire.terminal import Terminal
 from undertaker.channel import deliver
 from undertaker.policy import Policies
+from undertaker.rehearse import Fate, rehearse, report
 from undertaker.round import run_once
 from undertaker.slack import Slack
 from undertaker.usage import Prometheus
@@ -277,3 +278,34 @@ def test_a_policy_of_a_persons_own(town: Town, tmp_path: Path) -> None:
     assert town.round(utc(13, 17)) == {"keep": 2}  # six in the evening there: two hours
     assert town.round(utc(16, 9)) == {"warn": 1, "keep": 1}
     assert "Fri 2026-11-13 16:00 CET" in town.why("bert")["reason"]
+
+
+# Rehearsing --------------------------------------------------------------------------------------
+
+
+def test_a_policy_is_rehearsed_on_the_past(town: Town, tmp_path: Path) -> None:
+    """What it says is what rounds would have done."""
+    town.vessel("bert", "GPU-friday")
+    town.vessel("busy", "GPU-busy")
+    town.vessel("again", "GPU-again")
+
+    def fates(policies: Policies) -> dict[str, Fate]:
+        found = rehearse(town.eyes, town.prometheus, policies, utc(12, 0), utc(17, 17))
+        return {one.name: one for one in found}
+
+    found = fates(Policies())
+    assert found["busy"].warned == ()
+    assert found["bert"].warned == (NOON,)
+    assert found["bert"].buried_at == utc(16, 18)
+    assert (found["bert"].saved, found["bert"].interrupted) == (23, 0)
+    assert found["again"].warned == (NOON, utc(17, 11))
+    assert found["again"].buried_at == utc(17, 17)
+    path = tmp_path / "strict.toml"
+    path.write_text("[default]\nwarn_after = 2\nbury_after = 2\n")
+    strict = fates(Policies.load(path))
+    assert strict["again"].buried_at == utc(16, 10)
+    assert strict["again"].interrupted == 1  # it was used again, that afternoon
+    said = report(list(strict.values()))
+    assert "ada/again  1 GPUs  warned 2026-11-13 17:00  buried 2026-11-16 10:00" in "\n".join(said)
+    assert said[-1].startswith("3 vessels: 2 warned, 2 buried, 1 of them used again later;")
+    assert town.why("bert")["verdict"] is None  # nothing was done
