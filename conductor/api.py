@@ -34,6 +34,10 @@ class Api(Program):
     def absent(self, work: Work, log: str | None) -> None:
         self._tell(work, "absent", {"log": log and log[-LONGEST_LOG:]})
 
+    def saved(self, work: Work, image: str | None, reason: str = "") -> None:
+        """`image`: its name; None: it could not be made, for this reason."""
+        self._tell(work, "saved", {"image": image, "reason": clean(reason) if reason else None})
+
     def lost(self, work: Work) -> None:
         self._tell(work, "lost")
 

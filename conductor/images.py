@@ -4,6 +4,7 @@ drc's own images are in no registry: they are built where drc was installed, and
 the kept connections, engine to engine through the conductor.
 """
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterable
@@ -13,6 +14,7 @@ from typing import Any
 import docker.errors
 
 from conductor.host import Host, explanation, translated
+from conductor.wanted import SAVED, Names
 from drc.errors import DrcError, StartFailed
 
 Peers = Callable[[], Iterable[Host]]
@@ -20,6 +22,7 @@ Peers = Callable[[], Iterable[Host]]
 OURS = "drc/"
 DIGEST = "sha256:"
 KEPT = "drc/kept"
+SAVED_FOR = "720h"  # as the engine writes it
 COPY_TIMEOUT = 1800.0  # seconds; 10 GB over a slow line
 _busy = threading.Lock()
 _copying: dict[tuple[int, str], threading.Lock] = {}
@@ -88,6 +91,17 @@ def keep(host: Host, digest: str, names: list[str]) -> None:
         for name in free or [f"{KEPT}:{digest.removeprefix(DIGEST)[:16]}"]:
             repository, _, tag = name.rpartition(":")
             host.docker().tag(digest, repository, tag)
+
+
+def forget_saved(host: Host, names: Names) -> None:
+    """Take away what vessels left, after a while, unless another began with it."""
+    old = {"label": f"{SAVED}={names.installation}", "until": SAVED_FOR, "dangling": False}
+    with translated(host.name), contextlib.suppress(docker.errors.NotFound):
+        try:
+            host.docker().prune_images(old)
+        except docker.errors.APIError as failed:
+            if failed.status_code != 409:  # somebody else prunes just now
+                raise
 
 
 def _load(host: Host, content: Iterable[bytes]) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import docker.errors
 
-from conductor import berths, cards, probe, ready, trial, wanted
+from conductor import berths, cards, images, probe, ready, trial, wanted
 from conductor.host import Host, translated
 from conductor.work import Work
 from drc import fleet
@@ -195,6 +195,7 @@ def sweep(conductor: "Conductor", host: Host, there: list[There]) -> Counter[str
             mended["berth"] += 1
     mended["volume"] += sweep_volumes(conductor, host)
     mended["trial"] += trial.sweep(host, conductor.names)
+    images.forget_saved(host, conductor.names)
     return +mended
 
 

@@ -1,10 +1,11 @@
 """Ending a vessel: take away what bears its id, and say so once the host's Docker agrees."""
 
 import contextlib
+import json
 
 import docker.errors
 
-from conductor import berths, wanted
+from conductor import berths, images, wanted
 from conductor.api import Api
 from conductor.container import last_lines
 from conductor.host import Host, translated
@@ -15,6 +16,7 @@ from drc.errors import EngineFailed, StaleAttempt
 
 GRACE = 2  # seconds between TERM and KILL: time for Jupyter to write its notebooks' checkpoints
 LOG_LINES = 200
+SAVE_TRIES = 3  # then it ends without: its GPUs are waited for
 STEPS = ("containers", "absent", "volumes", "network")
 """As those of a start: each is begun by Work.begin, and each can be done again."""
 
@@ -26,6 +28,8 @@ def stop(work: Work, host: Host, db: Database, api: Api, names: Names) -> None:
     tried again until it succeeds.
     """
     work.begin("containers")
+    if work.save:
+        save(host, api, names, work)
     log = take_away(host, names, work)
     work.begin("absent")
     with contextlib.suppress(StaleAttempt):  # said before a crash
@@ -38,6 +42,31 @@ def stop(work: Work, host: Host, db: Database, api: Api, names: Names) -> None:
     work.begin("network")
     if work.berth is not None:
         berths.remove(host, db, names, work.berth)
+
+
+def save(host: Host, api: Api, names: Names, work: Work) -> None:
+    """Make an image of what is in the vessel. Its home and its secrets are on volumes, which are no
+    part of that. Raises EngineFailed while it is worth trying again.
+    """
+    name, image = names.vessel(work.vessel_id, work.attempt), names.saved(work.vessel_id)
+    repository, _, tag = image.partition(":")
+    # its labels would be the image's, and of whatever runs that
+    labels = {**dict.fromkeys(names.labels(work), ""), wanted.SAVED: names.installation}
+    try:
+        with translated(host.name):
+            engine = host.docker()
+            engine.stop(name, timeout=GRACE)
+            if images.find(host, image) is None:
+                changes = [f"LABEL {key}={json.dumps(word)}" for key, word in labels.items()]
+                engine.commit(name, repository, tag, changes=changes)
+    except docker.errors.NotFound:
+        api.saved(work, None, f"Its container on {host.name} was gone.")
+    except EngineFailed as failed:
+        if work.tries < SAVE_TRIES:
+            raise
+        api.saved(work, None, failed.message)
+    else:
+        api.saved(work, image)
 
 
 def take_away(host: Host, names: Names, work: Work) -> str | None:

@@ -18,6 +18,7 @@ LAYER = "drc/layer"
 BASE = "drc.base"
 BASE_DIGEST = "drc.base-digest"
 BUILT_BY = "drc.built-by"
+SAVED = "drc.saved"
 
 CAPABILITIES = [
     "CHOWN",
@@ -70,6 +71,10 @@ class Names:
 
     def layer(self, id: str, attempt: int) -> str:
         return f"{self.vessel(id, attempt)}-layer"
+
+    def saved(self, id: str) -> str:
+        """The image that is made of a vessel. The API lets nobody but its owner have it."""
+        return f"drc/saved:{id}"
 
     def run_volume(self, id: str, attempt: int) -> str:
         return f"drc-run-{id}-{attempt}"

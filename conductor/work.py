@@ -25,6 +25,8 @@ class Work:
     name: str = ""
     state: str = ""
     """The vessel's, when the work was claimed."""
+    save: bool = False
+    """What is in the vessel is to be kept when it ends."""
     build_id: int = 0
     """Of a layer that is built without a vessel."""
     image: str = ""

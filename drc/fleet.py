@@ -312,9 +312,14 @@ Judged = tuple[datetime, datetime | None]
 """The end of a vessel's life, and until when it is kept."""
 
 
-def stop_vessel(db: Database, id: str, reason: str, judged: Judged | None = None) -> State | None:
-    """The state it went to, or None when its state does not allow it, or `judged` is so no more."""
-    return _end(db, id, None, vessel.sources(Verb.STOP), State.BURIED, reason, judged)
+def stop_vessel(
+    db: Database, id: str, reason: str, judged: Judged | None = None, *, save: bool = False
+) -> State | None:
+    """The state it went to, or None when its state does not allow it, or `judged` is so no more.
+
+    `save`: what is in it beside its home is kept as an image.
+    """
+    return _end(db, id, None, vessel.sources(Verb.STOP), State.BURIED, reason, judged, save=save)
 
 
 def fail_vessel(
@@ -333,6 +338,8 @@ def _end(
     outcome: State,
     reason: str,
     judged: Judged | None = None,
+    *,
+    save: bool = False,
 ) -> State | None:
     ends_at, kept_until = judged or (None, None)
     row = db.one(
@@ -344,8 +351,13 @@ def _end(
         reason=reason,
         ends_at=ends_at,
         kept_until=kept_until,
+        save=save,
     )
     return State(row["state"]) if row else None
+
+
+def note_saved(db: Database, id: str, attempt: int, image: str | None, reason: str | None) -> bool:
+    return bool(db.one("note_saved", id=id, attempt=attempt, image=image, reason=reason))
 
 
 def bury_vessel(db: Database, id: str, attempt: int) -> State | None:

@@ -39,9 +39,10 @@ class Message:
         vessel, reason = self.body["vessel"], self.body["reason"]
         if self.kind == "buried":
             host = f" on {self.body['host']}" if self.body.get("host") else ""
+            how = "--from" if self.body.get("save") else "--like"
             return [
                 f"Because {reason}.",
-                f"Your home{host} is untouched. To come back: drc create {vessel} --like {vessel}",
+                f"Your home{host} is untouched. To come back: drc create {vessel} {how} {vessel}",
             ]
         at = when(self.body["bury_at"], self.body["zone"])
         by = f"If it stays idle it is buried {at}, and its GPUs go to others."

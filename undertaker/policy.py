@@ -36,6 +36,7 @@ class Words(BaseModel):
     gap_minutes: Annotated[float, Field(ge=0, le=1440)] = 15
     keep_hours: Hours = 12
     most_keeps: Annotated[int, Field(ge=0, le=1000)] = 3
+    save: bool = True
     exempt: bool = False
     exempt_until: date | datetime | None = None
     zone: str = "UTC"
@@ -65,6 +66,8 @@ class Policy:
     """Without samples, for so long, nobody minds."""
     keep: timedelta = timedelta(hours=12)
     most_keeps: int = 3
+    save: bool = True
+    """Whether what is in it, beside its home, is kept when it is buried."""
     exempt: bool = False
     exempt_until: datetime | None = None
 
@@ -76,6 +79,7 @@ class Policy:
             "threshold": self.threshold,
             "gap_min": self.gap / timedelta(minutes=1),
             "zone": str(self.calendar.zone),
+            "save": self.save,
         }
 
 
@@ -139,6 +143,7 @@ def _policy(said: Words) -> Policy:
         gap=timedelta(minutes=said.gap_minutes),
         keep=timedelta(hours=said.keep_hours),
         most_keeps=said.most_keeps,
+        save=said.save,
         exempt=said.exempt,
         exempt_until=until.astimezone(UTC) if until else None,
     )

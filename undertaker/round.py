@@ -197,7 +197,9 @@ def bury(client: Client, case: Case, reason: str) -> None:
     }
     try:
         client.call(
-            "POST", f"/v1/vessels-by-id/{row['id']}/stop", {"reason": reason, "judged": judged}
+            "POST",
+            f"/v1/vessels-by-id/{row['id']}/stop",
+            {"reason": reason, "judged": judged, "save": case.policy.save},
         )
         log.info("%s of %s: %s", row["name"], row["owner"], reason)
     except Refused as failed:

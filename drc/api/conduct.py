@@ -17,6 +17,7 @@ from drc.api.shapes import (
     LogReport,
     Proof,
     RoundReport,
+    SavedReport,
     StepReport,
     Why,
 )
@@ -121,6 +122,12 @@ def absent(id: UUID, attempt: int, report: LogReport, here: Here) -> None:
         raise Unreachable("Another vessel still shares its GPUs; it is ending too.")
     known(here, state)
     here.waker.ring()
+
+
+@routes.post(ATTEMPT + "/saved", "vessels:conduct", status_code=204)
+def saved(id: UUID, attempt: int, report: SavedReport, here: Here) -> None:
+    """What was in it is an image now, or could not be made one."""
+    known(here, fleet.note_saved(here.db, str(id), attempt, report.image, report.reason))
 
 
 @routes.post(ATTEMPT + "/lost", "vessels:conduct", status_code=204)

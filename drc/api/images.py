@@ -2,7 +2,7 @@
 
 from drc import fleet
 from drc.api.access import Here, Owner, Routes
-from drc.api.shapes import Build, Image, ImageRequest, check_image
+from drc.api.shapes import Build, Image, ImageRequest, check_image, refuse_saved
 from drc.api.wishes import host_id_of
 from drc.errors import NoSuchBuild, WrongState
 from drc.fleet import WORK
@@ -19,6 +19,7 @@ def list_(here: Here) -> list[Image]:
 @routes.post("/images", "images:write", status_code=202)
 def build(request: ImageRequest, owner: Owner, here: Here) -> Build:
     """Have an image brought to a host, and its layer built there if it needs one."""
+    refuse_saved(request.image)
     image = check_image(request.image)
     host_id = host_id_of(here, request.host) if request.host is not None else None
     id = fleet.queue_build(here.db, owner["id"], image, host_id)

@@ -36,6 +36,9 @@ class VesselRequest(Strict):
     like: str | None = Field(
         None, description="as this vessel of one's own, but for what is said; the same image"
     )
+    come_back: str | None = Field(
+        None, description="as `like`, with what was in that vessel when it ended"
+    )
 
 
 class Gpu(BaseModel):
@@ -266,6 +269,7 @@ class Judged(Strict):
 
 class Burial(Why):
     judged: Judged | None = Field(None, description="it is stopped only if that is still so")
+    save: bool = Field(False, description="keep what is in it beside its home, as an image")
 
 
 class KeepRequest(Strict):
@@ -301,6 +305,11 @@ class Idleness(BaseModel):
     keeps_left: int | None = None
 
 
+class SavedReport(Strict):
+    image: str | None = Field(None, max_length=300, description="null: it could not be made")
+    reason: str | None = Field(None, max_length=2000)
+
+
 class LogReport(Strict):
     log: str | None = Field(None, max_length=1_000_000)
 
@@ -333,6 +342,15 @@ def check_env(env: dict[str, str]) -> dict[str, str]:
     if sum(len(name) + len(value) for name, value in env.items()) > 32_768:
         raise BadInput("The variables are larger than 32 KiB together.")
     return env
+
+
+SAVED = re.compile(r"(?:^|/)drc/saved(?:[:@]|$)")
+
+
+def refuse_saved(image: str | None) -> None:
+    """What a vessel left is its owner's, who gets it by the vessel's name. Raises BadInput."""
+    if image and SAVED.search(image):
+        raise BadInput("That is what a vessel left.", hint="drc create --from NAME")
 
 
 def check_image(image: str) -> str:

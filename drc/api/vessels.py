@@ -20,6 +20,7 @@ from drc.api.shapes import (
     Vessel,
     VesselRequest,
     plan_view,
+    refuse_saved,
     vessel_view,
 )
 from drc.api.wishes import hash_of, wish_of
@@ -107,12 +108,31 @@ def of_name(here: Context, owner: Row, name: str, begins: str | None = None) -> 
 
 
 def alike(here: Context, request: VesselRequest, owner: Row) -> tuple[VesselRequest, str | None]:
-    """The request, as that of the vessel that it is to be like, and that one's very image."""
+    """The request, as that of the vessel that it is to be like, and that one's very image.
+
+    Raises NoSuchVessel, WrongState, BadInput.
+    """
+    refuse_saved(request.image)
+    if request.come_back is not None:
+        return come_back(here, request, owner, request.come_back), None
     if request.like is None:
         return request, None
     check_name(request.like)
     row = read(here, of_name(here, owner, request.like))
     return repeated(request, row), None if request.image else row["image_digest"]
+
+
+def come_back(here: Context, request: VesselRequest, owner: Row, name: str) -> VesselRequest:
+    """The request, with what was in an earlier vessel when it ended."""
+    if request.like is not None or request.image is not None:
+        raise BadInput(f"It begins with what was in {name}.", hint="--from without --like, --image")
+    check_name(name)
+    row = read(here, of_name(here, owner, name))
+    if row["saved_image"] is None:
+        raise WrongState(
+            f"What was in {name} was not saved.", hint=f"drc create --like {name}  begins anew."
+        )
+    return repeated(request, {**row, "image": row["saved_image"]})
 
 
 def share(here: Context, wish: Wish, owner: Row, name: str) -> None:
@@ -257,8 +277,10 @@ def why_not_extended(
     )
 
 
-def end(here: Context, id: str, reason: str, judged: fleet.Judged | None = None) -> Vessel:
-    state = fleet.stop_vessel(here.db, id, reason, judged)
+def end(
+    here: Context, id: str, reason: str, judged: fleet.Judged | None = None, *, save: bool = False
+) -> Vessel:
+    state = fleet.stop_vessel(here.db, id, reason, judged, save=save)
     row = read(here, id)
     if state is None and row["state"] != "stopping":  # stopping twice is stopping
         if row["state"] in LIVING:
@@ -269,9 +291,12 @@ def end(here: Context, id: str, reason: str, judged: fleet.Judged | None = None)
 
 
 @routes.post("/vessels/{name}/stop", "vessels:stop")
-def stop(name: str, owner: Owner, here: Here) -> Vessel:
-    """End a vessel. Its home stays; its GPUs are free once the host says that it is gone."""
-    return end(here, of_name(here, owner, name), "stopped by its owner")
+def stop(name: str, owner: Owner, here: Here, save: bool = False) -> Vessel:
+    """End a vessel. Its home stays; its GPUs are free once the host says that it is gone.
+
+    `save`: what else is in it is kept for a month, for `come_back`.
+    """
+    return end(here, of_name(here, owner, name), "stopped by its owner", save=save)
 
 
 @routes.post("/vessels-by-id/{id}/stop", "vessels:stop:any")
@@ -280,4 +305,4 @@ def stop_any(id: uuid.UUID, why: Burial, caller: Calling, here: Here) -> Vessel:
     if not fleet.read_vessels(here.db, id=str(id), ended=True):
         raise NoSuchVessel("There is no such vessel.")
     judged = (why.judged.ends_at, why.judged.kept_until) if why.judged else None
-    return end(here, str(id), f"{why.reason} ({caller.called})", judged)
+    return end(here, str(id), f"{why.reason} ({caller.called})", judged, save=why.save)

@@ -61,6 +61,15 @@ def create(
             autocompletion=complete.ever,
         ),
     ] = None,
+    come_back: Annotated[
+        str | None,
+        ASK(
+            "--from",
+            metavar="NAME",
+            help="As --like, with all that was in it when it was buried, or stopped with --save.",
+            autocompletion=complete.ever,
+        ),
+    ] = None,
     queue: Annotated[
         list[str] | None,
         ASK(
@@ -82,7 +91,7 @@ def create(
         raise BadInput(f"{cpus:g} is not a number of CPUs that a host can have.")
     request = {
         "name": name,
-        "gpus": 1 if gpus is None and like is None else gpus,
+        "gpus": 1 if gpus is None and like is None and come_back is None else gpus,
         "gpu": gpu or [],
         "gpu_memory": gpu_memory,
         "cpus": cpus,
@@ -95,8 +104,9 @@ def create(
         "queue": queue or [],
         "share": share,
         "like": like,
+        "come_back": come_back,
     }
-    if like is not None:  # what is not said is as it was there
+    if like is not None or come_back is not None:  # what is not said is as it was there
         request = {key: value for key, value in request.items() if value not in (None, [], {})}
     if plan:
         from drc.cli.plan import show_plan

@@ -192,6 +192,9 @@ def stop(
         ),
     ],
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Until they are gone.")] = True,
+    save: Annotated[
+        bool, typer.Option("--save", help="Keep what is in them for drc create --from, a month.")
+    ] = False,
 ) -> None:
     """End vessels. Homes stay; the same names find them again."""
     from drc.cli import sshconfig
@@ -199,7 +202,8 @@ def stop(
     from drc.cli.create import events_of
     from drc.cli.look import say
 
-    stopped = [client().call("POST", f"/v1/vessels/{name}/stop") for name in names]
+    params = {"save": True} if save else None
+    stopped = [client().call("POST", f"/v1/vessels/{name}/stop", params=params) for name in names]
     for vessel in stopped:
         if wait and vessel["state"] == "stopping":
             for event in events_of(vessel):

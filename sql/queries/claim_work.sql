@@ -36,7 +36,7 @@ b AS (
 SELECT w.id, w.verb, w.host_id, w.vessel_id, w.attempt, w.generation, w.tries,
        coalesce((SELECT number FROM b),
                 (SELECT number FROM berth o WHERE o.vessel_id = w.vessel_id)) AS berth,
-       v.name, v.state, coalesce(v.image, i.image) AS image, v.wants_digest AS digest, w.build_id,
+       v.name, v.state, v.save, coalesce(v.image, i.image) AS image, v.wants_digest AS digest, w.build_id,
        v.env, v.millicpus, v.memory_mib, v.shm_mib, v.gpus AS n_gpus,
        o.login, o.uid,
        coalesce((SELECT array_agg(g.uuid ORDER BY g.idx) FROM gpu g

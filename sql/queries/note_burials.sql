@@ -3,7 +3,8 @@
 INSERT INTO message (vessel_id, owner_id, kind, body)
 SELECT v.id, v.owner_id, 'buried',
        jsonb_build_object('vessel', v.name, 'reason', i.reason, 'host', h.name,
-                          'zone', i.evidence -> 'policy' ->> 'zone')
+                          'zone', i.evidence -> 'policy' ->> 'zone',
+                          'save', i.evidence -> 'policy' -> 'save')
 FROM idle i
 JOIN vessel v ON v.id = i.vessel_id
 LEFT JOIN host h ON h.id = v.host_id

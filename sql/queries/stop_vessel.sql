@@ -2,13 +2,14 @@
 -- becomes `stop`; a claim on that work stays until its holder notices. Vessels that share its GPUs
 -- end with it.
 -- Parameters: id uuid, attempt int (NULL: whichever), sources text[], outcome text, reason text;
---   ends_at timestamptz (NULL: it does not matter) and kept_until timestamptz: as they were judged.
+--   ends_at timestamptz (NULL: it does not matter) and kept_until timestamptz: as they were judged;
+--   save boolean (what is in it is to be kept).
 -- Zero rows: the state does not allow it, or it was judged by what is not so any more.
 -- Locks: the vessel's row, then its outbox row.
 WITH v AS (
   UPDATE vessel
   SET state = CASE WHEN state = 'queued' THEN 'buried' ELSE 'stopping' END,
-      state_since = clock_timestamp(), outcome = %(outcome)s::text,
+      save = save OR %(save)s::boolean, state_since = clock_timestamp(), outcome = %(outcome)s::text,
       reason = CASE WHEN id = %(id)s::uuid THEN %(reason)s::text
                     ELSE 'the vessel whose GPUs it shares ended: ' || %(reason)s::text END
   WHERE (id = %(id)s::uuid AND (%(attempt)s::int IS NULL OR attempt = %(attempt)s::int)

@@ -76,6 +76,10 @@ def planted(hard: Hard, bert: Vessel) -> dict[str, str]:
             for name in ("api", "conductor", "undertaker")
         },
         **{
+            f"{name}": (hard.folder / name).read_text().splitlines()[3]
+            for name in ("ssh_user_ca", "ssh_host_ca")
+        },
+        **{
             f"{role}'s password": (hard.postgres.folder / f"{role}.password").read_text()
             for role in (OWNER, *ROLES)
         },

@@ -172,7 +172,7 @@ def test_the_whole_way_down(town: Town, slack: Server) -> None:
         "bert is idle", "bert is buried soon", "bert was buried",
     ]  # fmt: skip
     assert "it is buried Mon 16 Nov 18:00 UTC" in said[0]
-    assert "drc create bert --like bert" in said[2]
+    assert "drc create bert --from bert" in said[2]
 
 
 def test_activity_after_a_warning_takes_it_back_down(town: Town, slack: Server) -> None:
