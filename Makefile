@@ -52,7 +52,7 @@ test-fast: dev ## the tests that need no Docker
 	@$(RUN)python -m pytest tests/unit tests/database tests/wire
 
 soak: images ## every program killed at every step, and a thousand operations with kills between them
-	@KILLS=all CASES=10000 $(RUN)python -m pytest tests/host/test_kill.py tests/wire/test_model.py tests/wire/test_contract.py
+	@KILLS=all CASES=10000 $(RUN)python -m pytest tests/host/test_kill.py tests/wire/test_buried.py tests/wire/test_model.py tests/wire/test_contract.py
 	@$(RUN)python -m bench.soak
 
 bench: bench-cli bench-start bench-reserve bench-wake bench-memory ## all benches; each ends with a line of JSON

@@ -35,6 +35,11 @@ def channel_of(environ: Mapping[str, str]) -> Channel | None:
 
         more = {"url": environ["DRC_SLACK_URL"]} if environ.get("DRC_SLACK_URL") else {}
         return Slack(token.shown, environ.get("DRC_SLACK_CHANNEL", ""), **more)
+    mail = secret(environ, "DRC_SMTP_URL")
+    if mail:
+        from undertaker.mail import Mail
+
+        return Mail(mail.shown, need(environ, "DRC_SMTP_FROM"))
     if hook:
         from undertaker.webhook import Webhook
 

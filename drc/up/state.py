@@ -85,18 +85,31 @@ class State:
 
         Raises Misconfigured.
         """
-        file = self.path("login.env")
+        said = self._told("login.env", ("DRC_OIDC_", "DRC_ROLES"), "docs/access.md")
+        login_settings(said)
+        return said
+
+    def idle(self) -> dict[str, str]:
+        """What `idle.env` there says of Prometheus, the policy, and how people are told.
+
+        Raises Misconfigured.
+        """
+        names = ("DRC_PROMETHEUS_URL", "DRC_IDLE_POLICY", "DRC_SLACK_", "DRC_WEBHOOK_", "DRC_SMTP_")
+        return self._told("idle.env", names, "docs/idle.md")
+
+    def _told(self, name: str, known: tuple[str, ...], page: str) -> dict[str, str]:
+        """The settings in a file of ours, a line each; none where there is no file."""
+        file = self.path(name)
         said: dict[str, str] = {}
         lines = file.read_text().splitlines() if file.exists() else []
         for line in filter(None, map(str.strip, lines)):
-            name, _, value = line.partition("=")
-            if name.startswith("DRC_OIDC_") or name == "DRC_ROLES":
-                said[name] = value.strip("\"'")
+            setting, equals, value = line.partition("=")
+            if equals and setting.startswith(known):
+                said[setting] = value.strip("\"'")
             elif not line.startswith("#"):
                 raise Misconfigured(
-                    f"{file} has the line “{line}”.", hint="See docs/access.md for what it may say."
+                    f"{file} has the line “{line}”.", hint=f"See {page} for what it may say."
                 )
-        login_settings(said)
         return said
 
     def choices(self, **told: object) -> Choices:

@@ -60,6 +60,7 @@ def programs(state: State, choices: Choices, postgres: Postgres) -> list[Program
         "DRC_DATABASE_URL": postgres.url("drc_undertaker"),
         "DRC_URL": url,
         "DRC_SIGNING_KEY": str(keys / "undertaker.pem"),
+        **state.idle(),
     }
     sshd = ["/usr/sbin/sshd", "-D", "-e", "-f", str(state.path("ssh", "sshd_config"))]
     return [

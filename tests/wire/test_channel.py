@@ -2,8 +2,11 @@
 and none whose outcome is known comes twice.
 """
 
+import email
+import email.policy
 import http.server
 import json
+import socketserver
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -13,6 +16,7 @@ import pytest
 
 from drc import fleet
 from drc.db import Database
+from drc.errors import Misconfigured
 from drc.up.postgres import Postgres
 from tests.fleets import run_sql
 from tests.wire.served import Api
@@ -20,6 +24,7 @@ from tests.wire.slack import Slack as Server
 from tests.wire.slack import broken, cut, ratelimited, refuse, silent
 from tests.wire.standin import StandIn
 from undertaker.channel import PATIENCE, deliver
+from undertaker.mail import Mail
 from undertaker.message import Message
 from undertaker.slack import Slack
 from undertaker.webhook import Webhook
@@ -268,3 +273,80 @@ def test_a_webhook_that_refuses_is_asked_again_when_it_says(
     assert timedelta(seconds=290) < row["left"] <= timedelta(seconds=300)
     assert row["trouble"] == "The webhook answered 429."
     assert deliver(eyes, Webhook("http://127.0.0.1:9")) == 0
+
+
+# Mail -------------------------------------------------------------------------------------------
+
+
+class Post(socketserver.StreamRequestHandler):
+    """As much of RFC 5321 as a client of ours speaks."""
+
+    told: list[bytes]
+    refusal = b""
+
+    def handle(self) -> None:
+        self.wfile.write(b"220 here\r\n")
+        while line := self.rfile.readline():
+            verb = line[:4].upper()
+            if verb == b"DATA":
+                self.wfile.write(b"354 go on\r\n")
+                lines: list[bytes] = []
+                while (text := self.rfile.readline()) not in (b".\r\n", b""):
+                    lines.append(text)
+                if self.refusal == b"cut":
+                    return
+                self.told.append(b"".join(lines))
+                self.wfile.write(b"250 taken\r\n")
+            elif verb == b"RCPT" and self.refusal not in (b"", b"cut"):
+                self.wfile.write(self.refusal + b"\r\n")
+            elif verb == b"QUIT":
+                self.wfile.write(b"221 bye\r\n")
+                return
+            else:
+                self.wfile.write(b"250 yes\r\n")
+
+
+@pytest.fixture
+def post() -> Iterator[tuple[type[Post], str]]:
+    kind = type("Post", (Post,), {"told": []})
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), kind) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield kind, f"smtp://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def test_mail_goes_to_the_address_that_they_signed_in_with(
+    eyes: Database, queue: Queue, post: tuple[type[Post], str]
+) -> None:
+    queue()
+    seen, url = post
+    assert deliver(eyes, Mail(url, "drc@example.org")) == 1
+    (told,) = seen.told
+    mail = email.message_from_bytes(told, policy=email.policy.default)
+    assert (mail["To"], mail["Subject"]) == ("ada@example.org", "drc: bert is idle")
+    said = mail.get_content()
+    assert "it is buried Mon 16 Nov 19:00 CET" in said
+    assert "·▁▅█  its busiest GPU" in said
+
+
+@pytest.mark.parametrize(
+    ("refusal", "state"), [(b"550 nobody of that name", "waits"), (b"cut", "unknown")]
+)
+def test_a_mail_server_that_does_not_take_it(
+    eyes: Database, queue: Queue, post: tuple[type[Post], str], db: Database, refusal: bytes,
+    state: str,
+) -> None:  # fmt: skip
+    queue()
+    seen, url = post
+    seen.refusal = refusal
+    assert deliver(eyes, Mail(url, "drc@example.org")) == 0
+    assert states(db) == [state]
+    assert deliver(eyes, Mail("smtp://127.0.0.1:9", "drc@example.org")) == 0
+
+
+@pytest.mark.parametrize("url", ["mail.example.org", "http://x", "smtp://"])
+def test_what_is_no_way_to_send_mail_is_a_sentence(url: str) -> None:
+    with pytest.raises(Misconfigured, match="no way to send mail"):
+        Mail(url, "drc@example.org")
