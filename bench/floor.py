@@ -105,6 +105,9 @@ class Floor:
             "host_key": (self.folder / "host").read_text(),
             "jupyter_token": self.token,
             "authorized_keys": [user.strip()],
+            "host_certificate": "",  # the floor has none
+            "user_authorities": [],
+            "revoked_keys": "",
         }
         work = Work(0, "start", 0, 0, 0, name="floor", login=LOGIN, uid=UID)
         files = wanted.archive(wanted.identity_files(work, known))

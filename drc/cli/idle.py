@@ -10,7 +10,7 @@ BARS = "▁▂▃▄▅▆▇█"
 
 
 def why(name: Name, json: Json = False) -> None:
-    """Why a vessel lives, since when it is idle, by which samples, and what happens next."""
+    """Whether a vessel is idle, since when, and what happens next."""
     from drc.cli.account import get, print_json
 
     told = get(f"/v1/vessels/{name}/why")
@@ -72,7 +72,7 @@ def keep(
     reason: Annotated[str, typer.Option("--because", help="For whoever asks later.")] = "",
     json: Json = False,
 ) -> None:
-    """Keep an idle vessel: it is not warned about, nor buried, until then."""
+    """Keep an idle vessel from being buried."""
     from drc.cli.account import client, print_json
     from drc.cli.extend import parse_time
     from drc.cli.look import say, when
