@@ -17,6 +17,7 @@ from undertaker.message import Message
 
 PATIENCE = timedelta(minutes=5)  # in which whoever took a message brings it, or died
 LONGEST_WAIT = 60.0  # seconds that a round waits for a channel which said how long
+LONGEST_ROUND = 300.0  # seconds; the rest waits for the next
 AGAIN = timedelta(minutes=10)
 
 log = logging.getLogger("undertaker.channel")
@@ -26,6 +27,8 @@ class NotTaken(DrcError):
     """The channel took nothing, and said so."""
 
     delay = AGAIN
+    is_channel = True
+    """Whether it would take nobody's now, and not just this one's."""
 
 
 class NobodyKnows(DrcError):
@@ -43,23 +46,34 @@ class Channel(Protocol):
 
 
 def deliver(db: Database, channel: Channel) -> int:
-    """Send what is due. Returns how many were taken. A channel that is down is left alone."""
-    taken = 0
-    while (row := fleet.claim_message(db, PATIENCE)) is not None:
-        was_in_hand = row.pop("is_unknown")
-        row.pop("tries")
+    """Send what is due, for a while. Returns how many were taken. A channel that is down is left
+    alone.
+    """
+    taken, refused = 0, set[int]()
+    deadline = time.monotonic() + LONGEST_ROUND
+    while time.monotonic() < deadline:
+        row = fleet.claim_message(db, PATIENCE)
+        if row is None:
+            break
+        is_unknown, is_stale = row.pop("is_unknown"), row.pop("is_stale")
         message = Message(**row)
+        if is_stale:
+            finish(db, message, "never", "that is not so any more")
+            continue
+        if is_unknown and not message.is_certain:
+            finish(db, message, "never", "what became of it is not known")
+            continue
         try:
-            if was_in_hand and not message.is_certain:
-                finish(db, message, "never", "what became of it is not known")
-                continue
-            if not (was_in_hand and channel.has(message)):
+            if not (is_unknown and channel.has(message)):
                 channel.send(message)
         except NotTaken as failed:
             finish(db, message, "later", failed.message, failed.delay)
-            if failed.delay.total_seconds() > LONGEST_WAIT:
+            wait = max(failed.delay.total_seconds(), 1)
+            if failed.is_channel and (wait > LONGEST_WAIT or message.id in refused):
                 break
-            time.sleep(failed.delay.total_seconds())
+            refused.add(message.id)
+            if failed.is_channel:
+                time.sleep(wait)
         except NobodyKnows as failed:
             outcome = "unknown" if message.is_certain else "never"
             finish(db, message, outcome, failed.message, AGAIN)

@@ -30,9 +30,12 @@ class Mail:
 
     def send(self, message: Message) -> None:
         if "@" not in message.called:
-            raise NotTaken(f"No address is known of {message.owner}.")
+            raise nobody(f"No address is known of {message.owner}.")
         mail = EmailMessage()
-        mail["From"], mail["To"] = self.sender, message.called
+        try:
+            mail["From"], mail["To"] = self.sender, message.called
+        except ValueError as failed:
+            raise nobody(f"That is no address: {failed}") from None
         mail["Subject"] = f"drc: {message.title}"
         mail["Message-ID"] = f"<drc-{message.id}-{message.made_at:%Y%m%d%H%M%S}@{self.host}>"
         mail["Auto-Submitted"] = "auto-generated"
@@ -46,6 +49,8 @@ class Mail:
             server.send_message(mail)
         except smtplib.SMTPServerDisconnected as failed:
             raise NobodyKnows(f"The mail server broke off: {failed}") from None
+        except smtplib.SMTPRecipientsRefused as failed:
+            raise nobody(f"The mail server refused: {failed}") from None
         except smtplib.SMTPException as failed:
             raise NotTaken(f"The mail server refused: {failed}") from None
         except OSError as failed:
@@ -66,3 +71,10 @@ class Mail:
     def has(self, message: Message) -> bool:
         """It cannot be asked; the same Message-ID lets a mailbox see that one came twice."""
         return False
+
+
+def nobody(why: str) -> NotTaken:
+    """Of one whom no mail reaches; others' does."""
+    failed = NotTaken(why)
+    failed.is_channel = False
+    return failed

@@ -93,11 +93,12 @@ def work(environ: Mapping[str, str]) -> int:
     except MetricsUnreachable as failed:
         log.error("%s Nobody was judged by what their GPUs do.", failed.message)
         status = failed.exit_code
-    if channel is None:
-        log.info("no channel is configured: nobody is told, nor buried for being idle")
-    else:
-        log.info("delivered: %s", deliver(db, channel))
-    db.close()
+    finally:
+        if channel is None:
+            log.info("no channel is configured: nobody is told, nor buried for being idle")
+        else:
+            log.info("delivered: %s", deliver(db, channel))
+        db.close()
     return status
 
 

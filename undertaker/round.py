@@ -13,7 +13,7 @@ from typing import Any
 from drc import fleet
 from drc.client import Client
 from drc.db import Database, Row
-from drc.errors import Refused
+from drc.errors import DrcError, MetricsUnreachable, Refused
 from drc.vessel import State
 from undertaker import usage
 from undertaker.policy import Policies, Policy
@@ -53,16 +53,36 @@ def run_once(
     now = usage.floor(now)
     opened = [open_case(row, policies, now, prometheus) for row in fleet.list_judged(db)]
     done: Counter[str] = Counter()
-    for case in opened:
-        if case.found:
-            done[settle(db, client, case, case.found, now)] += 1
-    doubtful = [case for case in opened if not case.found]
-    if prometheus is not None and doubtful:
-        for case, found in investigate(prometheus, doubtful, now):
+    try:
+        for case in opened:
+            if case.found:
+                done[settle(db, client, case, case.found, now)] += 1
+        doubtful = [case for case in opened if not case.found]
+        if prometheus is not None and doubtful:
+            judge_by_use(db, client, prometheus, doubtful, now, done)
+    finally:
+        fleet.note_burials(db)
+    return done
+
+
+def judge_by_use(
+    db: Database, client: Client, prometheus: Prometheus, cases: Sequence[Case], now: datetime,
+    done: Counter[str],
+) -> None:  # fmt: skip
+    """Judge and settle those for whom it matters what their GPUs did. Raises MetricsUnreachable;
+    what is not known then is written down too.
+    """
+    left = {case.row["id"]: case for case in cases}
+    try:
+        for case, found in investigate(prometheus, cases, now):
             more = spark(prometheus, case, now) if found.verdict in KINDS else {}
             done[settle(db, client, case, found, now, more)] += 1
-    fleet.note_burials(db)
-    return done
+            del left[case.row["id"]]
+    except MetricsUnreachable:
+        nobody = Judgement(Verdict.STAY, "Prometheus does not answer, so nobody knows what it does")
+        for case in left.values():
+            settle(db, client, case, nobody, now)
+        raise
 
 
 def open_case(row: Row, policies: Policies, now: datetime, prometheus: Prometheus | None) -> Case:
@@ -76,7 +96,8 @@ def open_case(row: Row, policies: Policies, now: datetime, prometheus: Prometheu
         started_at=row["started_at"],
         gpus=len(row["gpus"]),
         is_seen=prometheus is not None,
-        kept_until=row["kept_until"],
+        kept_until=row["any_kept_until"],
+        kept_at=row["kept_at"],
         rung=Rung(row["rung"]),
         warned_at=row["warned_at"],
         told_at=row["told_at"],
@@ -176,7 +197,7 @@ def settle(
     }
     is_first = fleet.write_verdict(
         db, str(row["id"]), rung=RUNGS.get(found.verdict, case.facts.rung), was=case.facts.rung,
-        was_warned_at=case.facts.warned_at, kept_until=case.facts.kept_until,
+        was_warned_at=case.facts.warned_at, kept_until=row["kept_until"],
         verdict=found.verdict, reason=found.reason, evidence=evidence, now=now,
         idle_since=found.idle_since, bury_at=bury_at, keep_to=keep_to,
         most_keeps=policy.most_keeps, is_busy=found.is_busy, kind=kind, body=body if kind else None,
@@ -190,17 +211,18 @@ def settle(
 
 def bury(client: Client, case: Case, reason: str) -> None:
     """Ask for it, unless somebody moved the end of its life, or kept it, since it was judged."""
-    row, facts = case.row, case.facts
+    row, kept = case.row, case.row["kept_until"]
     judged = {
-        "ends_at": facts.ends_at.isoformat(),
-        "kept_until": facts.kept_until.isoformat() if facts.kept_until else None,
+        "ends_at": case.facts.ends_at.isoformat(),
+        "kept_until": kept.isoformat() if kept else None,
     }
     try:
         client.call(
-            "POST",
-            f"/v1/vessels-by-id/{row['id']}/stop",
+            "POST", f"/v1/vessels-by-id/{row['id']}/stop",
             {"reason": reason, "judged": judged, "save": case.policy.save},
-        )
+        )  # fmt: skip
         log.info("%s of %s: %s", row["name"], row["owner"], reason)
     except Refused as failed:
         log.info("%s of %s: %s", row["name"], row["owner"], failed)  # it ended, or lives on
+    except DrcError as failed:  # the next round asks again, and the others are judged now
+        log.error("%s of %s could not be buried: %s", row["name"], row["owner"], failed)

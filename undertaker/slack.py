@@ -12,6 +12,11 @@ from undertaker.message import Message
 
 EVENT = "drc_message"
 NOBODY = timedelta(hours=1)
+SKEW = timedelta(minutes=10)  # by which Slack's clock may be behind the database's
+BLIND = ("missing_scope", "not_in_channel", "channel_not_found")
+OURS = ("invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive",
+        "missing_scope", "ratelimited")  # fmt: skip
+"""Refusals that are not about one message."""
 
 
 class Slack:
@@ -50,13 +55,15 @@ class Slack:
                 opened: Any = self.client.conversations_open(users=[person])
                 channel = str(opened["channel"]["id"])
             pages: Any = self.client.conversations_history(
-                channel=channel, oldest=str(message.made_at.timestamp()), limit=200,
+                channel=channel, oldest=str((message.made_at - SKEW).timestamp()), limit=200,
                 include_all_metadata=True,
             )  # fmt: skip
             return any(
                 id_of(said) == str(message.id) for page in pages for said in page["messages"]
             )
         except SlackApiError as failed:
+            if failed.response.get("error") in BLIND:
+                return False
             raise not_taken(failed) from None
         except (OSError, SlackClientError, ValueError) as failed:
             raise NotTaken(f"Slack does not answer: {failed}") from None
@@ -82,7 +89,7 @@ class Slack:
         failed = NotTaken(
             f"Slack knows nobody called {address or 'nothing'}, and no channel is set."
         )
-        failed.delay = NOBODY
+        failed.delay, failed.is_channel = NOBODY, False
         raise failed
 
 
@@ -101,6 +108,7 @@ def refused(failed: SlackApiError) -> NotTaken | NobodyKnows:
 def not_taken(failed: SlackApiError) -> NotTaken:
     answer: Any = failed.response
     found = NotTaken(f"Slack refused: {answer.get('error') or answer.status_code}")
+    found.is_channel = answer.status_code != 200 or answer.get("error") in OURS
     if answer.status_code == 429:
         after = str(answer.headers.get("Retry-After", ""))
         found.delay = timedelta(seconds=int(after) if after.isdigit() else 60)

@@ -45,6 +45,8 @@ class Facts:
     is_seen: bool = True
     """Whether anybody measures what GPUs do."""
     kept_until: datetime | None = None
+    kept_at: datetime | None = None
+    """When its owner said so."""
     rung: Rung = Rung.ACTIVE
     warned_at: datetime | None = None
     told_at: datetime | None = None
@@ -86,15 +88,20 @@ class Streak:
     """The idle time that ends now: what of it is known, and since when."""
 
     idle: timedelta = NONE
-    since_warning: timedelta = NONE
+    since_told: timedelta = NONE
+    """Of it, since the warning was delivered."""
     unknown: timedelta = NONE
     blind: timedelta = NONE
     """Since the last sample."""
     since: datetime | None = None
+    is_open: bool = False
+    """Whether it may have begun before what was looked at."""
     busy_at: datetime | None = None
     """The end of the last time that it was busy, as far as was looked."""
     averages: tuple[float, ...] = ()
     looks: int = 0
+    was_used: bool = False
+    """Since its owner last kept it."""
 
 
 def judge(facts: Facts, looks: Sequence[Look], policy: Policy, now: datetime) -> Judgement:
@@ -145,11 +152,16 @@ def walk(facts: Facts, looks: Sequence[Look], policy: Policy, now: datetime) -> 
     streak = Streak()
     clock = max(at for at in (facts.started_at, facts.kept_until, policy.exempt_until) if at)
     totals, seconds, gap = [0.0] * facts.gpus, 0.0, (NONE, NONE)  # its length, and its work time
+    streak.was_used = any(
+        is_busy(look, policy) for look in looks if facts.kept_at and look.begin >= facts.kept_at
+    )
+    streak.is_open = True
     for look in reversed(looks):
         if look.begin < clock:
+            streak.is_open = False
             break
-        if any(busy is not None and busy > policy.threshold for busy in look.busy):
-            streak.busy_at = look.end
+        if is_busy(look, policy):
+            streak.busy_at, streak.is_open = look.end, False
             break
         if any(busy is None for busy in look.busy):
             gap = gap[0] + (look.end - look.begin), gap[1] + look.work
@@ -160,8 +172,8 @@ def walk(facts: Facts, looks: Sequence[Look], policy: Policy, now: datetime) -> 
         streak.unknown += gap[1] - bridged
         idle = look.work + bridged
         streak.idle += idle
-        if facts.warned_at and look.begin >= facts.warned_at - JITTER:
-            streak.since_warning += idle
+        if facts.told_at and look.begin >= facts.told_at - JITTER:
+            streak.since_told += idle
         worked = look.work.total_seconds()
         totals = [t + (b or 0) * worked for t, b in zip(totals, look.busy, strict=True)]
         seconds, gap = seconds + worked, (NONE, NONE)
@@ -173,6 +185,10 @@ def walk(facts: Facts, looks: Sequence[Look], policy: Policy, now: datetime) -> 
     return streak
 
 
+def is_busy(look: Look, policy: Policy) -> bool:
+    return any(busy is not None and busy > policy.threshold for busy in look.busy)
+
+
 def climb(
     facts: Facts, policy: Policy, now: datetime, streak: Streak, found: Judgement
 ) -> Judgement:
@@ -180,14 +196,15 @@ def climb(
     warned = facts.warned_at if facts.rung is not Rung.ACTIVE else None
     if warned and streak.busy_at and streak.busy_at > warned:
         warned = None  # that warning counts no more
-    found = replace(found, is_busy=streak.busy_at is not None)
+    found = replace(found, is_busy=streak.busy_at is not None or streak.was_used)
     if warned is None and streak.busy_at and not streak.idle:
         busy = f"it was busy until {show(streak.busy_at, policy)}"
         return replace(found, verdict=Verdict.KEEP, reason=busy)
     if streak.blind > policy.gap:
         blind = show(now - streak.blind, policy)
         return replace(found, reason=f"there are no samples of it since {blind}")
-    since = f"idle since {show(streak.since, policy)}" if streak.since else "not idle yet"
+    longer = " or longer" if streak.is_open else ""
+    since = f"idle since {show(streak.since, policy)}{longer}" if streak.since else "not idle yet"
     so_far = f"it is {since}: {hours(streak.idle)} of work time"
     if warned is None and streak.idle < policy.warn_after:
         of = f"{so_far} of {hours(policy.warn_after)}{unknown(streak)}"
@@ -195,17 +212,18 @@ def climb(
     if warned is None:
         why = f"{so_far}{unknown(streak)}"
         return replace(found, verdict=Verdict.WARN, reason=why, remaining=policy.bury_after)
-    remaining = max(policy.bury_after - streak.since_warning, NONE)
+    remaining = max(policy.bury_after - streak.since_told, NONE)
     why = f"it is {since}, and was warned at {show(warned, policy)}{unknown(streak)}"
     if facts.told_at is None:
         why = f"{why}; its owner could not be told yet"
         return replace(found, reason=why, remaining=remaining)
     if facts.rung is Rung.WARNED:
         verdict = Verdict.CALL if remaining <= LAST_CALL else Verdict.STAY
-        return replace(found, verdict=verdict, reason=why, remaining=remaining)
-    called_long_ago = facts.called_at is not None and now >= facts.called_at + LAST_CALL - JITTER
-    verdict = Verdict.BURY if not remaining and called_long_ago else Verdict.STAY
-    return replace(found, verdict=verdict, reason=why, remaining=remaining)
+        return replace(found, verdict=verdict, reason=why, remaining=max(remaining, LAST_CALL))
+    since_call = policy.calendar.between(facts.called_at or now, now)
+    remaining = max(remaining, LAST_CALL - since_call)
+    verdict = Verdict.BURY if remaining <= JITTER else Verdict.STAY
+    return replace(found, verdict=verdict, reason=why, remaining=max(remaining, NONE))
 
 
 def unknown(streak: Streak) -> str:

@@ -37,6 +37,7 @@ class Webhook:
         if answer.status_code >= 500 and answer.status_code != 503:
             raise NobodyKnows(f"The webhook answered {answer.status_code}.")
         refused = NotTaken(f"The webhook answered {answer.status_code}.")
+        refused.is_channel = answer.status_code in (401, 403, 404, 429, 503)
         after = answer.headers.get("retry-after", "")
         if after.isdigit():
             refused.delay = timedelta(seconds=int(after))

@@ -27,12 +27,19 @@ def keep(name: str, request: KeepRequest, owner: Owner, here: Here) -> Kept:
     """Its idleness does not count until then, as far and as often as the policy lets one."""
     id = of_name(here, owner, name)
     kept = fleet.keep_vessel(here.db, id, owner["id"], request.until, request.why)
+    known = fleet.read_idle(here.db, id)
+    if kept is None and known and is_kept(known, request.until, fleet.read_now(here.db)):
+        return Kept(kept_until=known["kept_until"], keeps_left=known["keeps_left"])
     if kept is None:
-        raise why_not_kept(
-            read(here, id), fleet.read_idle(here.db, id), fleet.read_now(here.db), request.until
-        )
+        raise why_not_kept(read(here, id), known, fleet.read_now(here.db), request.until)
     here.doorbell.ring(EVENTS)
     return Kept(**kept)
+
+
+def is_kept(known: Row, until: datetime | None, now: datetime) -> bool:
+    """Whether it is kept that long already: asked twice, or an answer was lost."""
+    kept: datetime | None = known["kept_until"]
+    return kept is not None and kept > now and kept >= (until or known["keep_to"])
 
 
 def why_not_kept(row: Row, known: Row | None, now: datetime, until: datetime | None) -> DrcError:

@@ -37,7 +37,8 @@ def screen(told: dict[str, Any]) -> list[tuple[str, str]]:
     if told["warned_at"] and told["told_at"]:
         lines.append(("warned", f"{when(told['warned_at'])}, delivered"))
     elif told["warned_at"]:
-        lines.append(("warned", f"{when(told['warned_at'])}, not delivered: {told['trouble']}"))
+        trouble = f": {told['trouble']}" if told["trouble"] else ""
+        lines.append(("warned", f"{when(told['warned_at'])}, not delivered yet{trouble}"))
     if told["kept_until"]:
         because = f", for: {told['kept_why']}" if told["kept_why"] else ""
         lines.append(("kept", f"until {when(told['kept_until'])}{because}"))

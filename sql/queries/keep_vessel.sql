@@ -1,17 +1,23 @@
 -- Keep an idle vessel: until then its idleness does not count, nor what was before.
 -- Parameters: id uuid, owner_id bigint, until timestamptz (NULL: as far as one may), why text.
 -- Zero rows: it is not the owner's, it has ended, nobody judged it yet, it may be kept no more, or
---   not so far.
-WITH k AS (
+--   not so far, or it is kept that long already.
+-- Locks: the vessel's row, then its idle row.
+WITH v AS (
+  UPDATE vessel v SET kept_until = coalesce(%(until)s::timestamptz, i.keep_to)
+  FROM idle i
+  WHERE v.id = %(id)s::uuid AND i.vessel_id = v.id AND v.owner_id = %(owner_id)s::bigint
+    AND v.living AND v.state <> 'stopping' AND i.keeps_left > 0
+    AND coalesce(%(until)s::timestamptz, i.keep_to) BETWEEN now() AND i.keep_to
+    AND coalesce(%(until)s::timestamptz, i.keep_to) > coalesce(v.kept_until, '-infinity')
+  RETURNING v.id, v.owner_id, v.name, v.attempt, v.kept_until
+),
+k AS (
   UPDATE idle i
-  SET kept_until = coalesce(%(until)s::timestamptz, keep_to), kept_why = %(why)s::text,
-      keeps = keeps + 1, keeps_left = keeps_left - 1, rung = 'active', warned_at = NULL,
-      called_at = NULL, bury_at = NULL, verdict = 'keep',
-      reason = 'its owner keeps it'
-  FROM vessel v
-  WHERE i.vessel_id = %(id)s::uuid AND v.id = i.vessel_id AND v.owner_id = %(owner_id)s::bigint
-    AND v.state NOT IN ('buried', 'failed', 'stopping') AND keeps_left > 0
-    AND coalesce(%(until)s::timestamptz, keep_to) BETWEEN now() AND keep_to
+  SET kept_until = v.kept_until, kept_at = now(), kept_why = %(why)s::text, keeps = keeps + 1,
+      keeps_left = keeps_left - 1, rung = 'active', warned_at = NULL, called_at = NULL,
+      bury_at = NULL, verdict = 'keep', reason = 'its owner keeps it'
+  FROM v WHERE i.vessel_id = v.id
   RETURNING v.id, v.owner_id, v.name, v.attempt, i.kept_until, i.keeps_left
 ),
 e AS (

@@ -6,20 +6,23 @@
 --   save boolean (what is in it is to be kept).
 -- Zero rows: the state does not allow it, or it was judged by what is not so any more.
 -- Locks: the vessel's row, then its outbox row.
-WITH v AS (
+WITH target AS MATERIALIZED (
+  -- under its lock, so that an extend or keep that came just before is seen
+  SELECT id FROM vessel
+  WHERE id = %(id)s::uuid AND state = ANY (%(sources)s::text[])
+    AND (%(attempt)s::int IS NULL OR attempt = %(attempt)s::int)
+    AND (%(ends_at)s::timestamptz IS NULL
+         OR (ends_at = %(ends_at)s::timestamptz
+             AND kept_until IS NOT DISTINCT FROM %(kept_until)s::timestamptz))
+  FOR UPDATE
+),
+v AS (
   UPDATE vessel
   SET state = CASE WHEN state = 'queued' THEN 'buried' ELSE 'stopping' END,
       save = save OR %(save)s::boolean, state_since = clock_timestamp(), outcome = %(outcome)s::text,
       reason = CASE WHEN id = %(id)s::uuid THEN %(reason)s::text
                     ELSE 'the vessel whose GPUs it shares ended: ' || %(reason)s::text END
-  WHERE (id = %(id)s::uuid AND (%(attempt)s::int IS NULL OR attempt = %(attempt)s::int)
-         OR shares_id = (SELECT id FROM vessel
-                         WHERE id = %(id)s::uuid AND state = ANY (%(sources)s::text[])
-                           AND (%(attempt)s::int IS NULL OR attempt = %(attempt)s::int)))
-    AND (%(ends_at)s::timestamptz IS NULL
-         OR EXISTS (SELECT FROM vessel j LEFT JOIN idle i ON i.vessel_id = j.id
-                    WHERE j.id = %(id)s::uuid AND j.ends_at = %(ends_at)s::timestamptz
-                      AND i.kept_until IS NOT DISTINCT FROM %(kept_until)s::timestamptz))
+  WHERE (id IN (SELECT id FROM target) OR shares_id IN (SELECT id FROM target))
     AND state = ANY (%(sources)s::text[])
   RETURNING id, owner_id, name, attempt, state, outcome, reason, host_id
 ),

@@ -32,7 +32,7 @@ j AS (
     keeps = CASE WHEN %(is_busy)s::boolean THEN 0 ELSE idle.keeps END,
     keeps_left = greatest(0, %(most_keeps)s::int
                              - CASE WHEN %(is_busy)s::boolean THEN 0 ELSE idle.keeps END)
-  WHERE idle.rung = %(was)s::text
+  WHERE idle.rung = %(was)s::text AND idle.judged_at <= %(now)s::timestamptz
     AND idle.warned_at IS NOT DISTINCT FROM %(was_warned_at)s::timestamptz
     AND idle.kept_until IS NOT DISTINCT FROM %(kept_until)s::timestamptz
   RETURNING vessel_id

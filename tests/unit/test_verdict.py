@@ -62,7 +62,7 @@ def test_six_idle_hours_are_warned_of() -> None:
     found = said(IDLE)
     assert (found.verdict, found.idle_since, found.idle) == (WARN, at("mon 9:00"), 6 * HOUR)
     assert (found.looks, found.averages, found.remaining) == (24, (0.0,), 6 * HOUR)
-    assert found.reason == "it is idle since Mon 2026-03-02 09:00 UTC: 6 h of work time"
+    assert found.reason == "it is idle since Mon 2026-03-02 09:00 UTC or longer: 6 h of work time"
     assert said(IDLE[1:]).verdict is KEEP
 
 

@@ -32,6 +32,11 @@ from undertaker.webhook import Webhook
 BODY = """'{"vessel": "bert", "reason": "it is idle <!channel>", "zone": "Europe/Berlin",
   "keeps_left": 2, "bury_at": "2026-11-16T18:00:00+00:00", "keep_to": "2026-11-17T15:00:00+00:00",
   "last_24h": [null, 0, 50, 100]}'"""
+JUDGED = """
+INSERT INTO idle (vessel_id, rung, verdict, reason, judged_at, warned_at, called_at, keep_to,
+                  keeps_left)
+  VALUES ('{id}', 'called', 'call', 'x', '2026-11-16', '2026-11-16', '2026-11-16', now(), 2)
+  ON CONFLICT DO NOTHING RETURNING rung"""
 Queue = Callable[..., int]
 
 
@@ -51,9 +56,10 @@ def queue(api: Api, standin: StandIn, db: Database) -> Queue:
     def add(kind: str = "warned") -> int:
         (row,) = run_sql(
             db,
-            "INSERT INTO message (vessel_id, owner_id, kind, body) SELECT id, owner_id,"
-            f" '{kind}', {BODY} FROM vessel WHERE id = '{made['id']}' RETURNING id",
+            "INSERT INTO message (vessel_id, owner_id, kind, body, judged_at) SELECT id, owner_id,"
+            f" '{kind}', {BODY}, '2026-11-16' FROM vessel WHERE id = '{made['id']}' RETURNING id",
         )
+        run_sql(db, JUDGED.format(id=made["id"]))
         return row["id"]
 
     return add
@@ -148,7 +154,7 @@ def test_one_that_its_bearer_died_over(
     assert claimed
     if was_taken:
         one = Slack("xoxb-drc", url=slack.url)
-        claimed.pop("tries"), claimed.pop("is_unknown")
+        claimed.pop("is_stale"), claimed.pop("is_unknown")
         one.send(Message(**claimed))
     assert send(eyes, slack) == 0  # it may be at it yet
     now_due(db)
@@ -161,7 +167,7 @@ def test_one_that_its_bearer_died_over(
     ("error", "state"),
     [
         (lambda: ratelimited(300), "waits"),
-        (lambda: refuse("is_archived"), "waits"),
+        (lambda: refuse("token_revoked"), "waits"),
         (lambda: broken(500), "unknown"),
         (lambda: broken(503), "unknown"),
     ],
@@ -350,3 +356,61 @@ def test_a_mail_server_that_does_not_take_it(
 def test_what_is_no_way_to_send_mail_is_a_sentence(url: str) -> None:
     with pytest.raises(Misconfigured, match="no way to send mail"):
         Mail(url, "drc@example.org")
+
+
+# What is not so any more, and whom no channel reaches ---------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE idle SET rung = 'active', warned_at = NULL RETURNING rung",
+        "UPDATE idle SET warned_at = '2026-11-17' RETURNING rung",
+        "UPDATE vessel SET state = 'stopping' RETURNING id",
+    ],
+)
+def test_a_warning_that_is_not_so_any_more_is_not_sent(
+    eyes: Database, queue: Queue, slack: Server, db: Database, change: str
+) -> None:
+    """The vessel was used again, warned anew, or has ended while Slack was away."""
+    queue()
+    run_sql(db, change)
+    assert send(eyes, slack) == 0
+    assert states(db) == ["given up"]
+    assert slack.messages == []
+
+
+def test_times_are_those_of_now(eyes: Database, queue: Queue, slack: Server, db: Database) -> None:
+    queue()
+    run_sql(db, "UPDATE idle SET bury_at = '2026-11-17 09:00+00' RETURNING rung")
+    assert send(eyes, slack) == 1
+    assert "it is buried Tue 17 Nov 10:00 CET" in slack.messages[0].text
+
+
+def test_one_whom_nobody_knows_does_not_keep_others_from_being_told(
+    eyes: Database, queue: Queue, slack: Server, db: Database, api: Api, standin: StandIn
+) -> None:
+    slack.people["bob@example.org"] = "UBOB"
+    del slack.people["ada@example.org"]
+    queue()
+    made = api.create("otter", subject="bob")
+    run_sql(db, "UPDATE owner SET name = 'bob@example.org' WHERE login = 'bob' RETURNING id")
+    run_sql(db, JUDGED.format(id=made["id"]))
+    run_sql(
+        db,
+        "INSERT INTO message (vessel_id, owner_id, kind, body, judged_at) SELECT id, owner_id,"
+        f" 'warned', {BODY}, '2026-11-16' FROM vessel WHERE id = '{made['id']}' RETURNING id",
+    )
+    for _ in range(3):
+        send(eyes, slack)
+        run_sql(db, "UPDATE message SET run_at = now() WHERE sent_at IS NULL RETURNING id")
+    assert states(db) == ["waits", "sent"]
+
+
+def test_a_slack_that_never_stops_asking_for_patience_does_not_hold_up_the_round(
+    eyes: Database, queue: Queue, slack: Server, db: Database
+) -> None:
+    queue()
+    slack.play(ratelimited(0), ratelimited(0), ratelimited(0))
+    assert send(eyes, slack) == 0
+    assert states(db) == ["waits"]

@@ -155,8 +155,6 @@ def test_the_whole_way_down(town: Town, slack: Server) -> None:
     """Warned, called an hour ahead, buried; and told each time, once."""
     town.vessel("bert", "GPU-friday")
     town.round(NOON)
-    assert town.round(utc(16, 18)) == {"stay": 1}  # nobody told its owner yet
-    assert "could not be told yet" in town.why("bert")["reason"]
     assert town.tell(slack, NOON) == 1
     assert town.round(utc(16, 16, 30)) == {"stay": 1}
     assert town.round(utc(16, 17)) == {"call": 1}
@@ -173,6 +171,62 @@ def test_the_whole_way_down(town: Town, slack: Server) -> None:
     ]  # fmt: skip
     assert "it is buried Mon 16 Nov 18:00 UTC" in said[0]
     assert "drc create bert --from bert" in said[2]
+
+
+def test_the_six_hours_begin_when_its_owner_was_told(town: Town, slack: Server) -> None:
+    """Slack was down for an afternoon."""
+    town.vessel("bert", "GPU-friday")
+    town.round(NOON)
+    assert town.round(utc(16, 18)) == {"stay": 1}
+    assert "could not be told yet" in town.why("bert")["reason"]
+    assert town.tell(slack, utc(16, 18)) == 1
+    assert town.round(utc(16, 22)) == {"stay": 1}
+    assert town.round(utc(17, 13, 30)) == {"stay": 1}
+    assert datetime.fromisoformat(town.why("bert")["bury_at"]) == utc(17, 15)
+    assert town.round(utc(17, 14)) == {"call": 1}
+    assert town.round(utc(17, 15)) == {"bury": 1}
+
+
+def test_a_last_call_is_an_hour_of_work_time(town: Town, slack: Server) -> None:
+    """No round for a day, and then one late at night: nobody is called and buried asleep."""
+    town.vessel("bert", "GPU-friday")
+    town.round(NOON)
+    town.tell(slack, NOON)
+    assert town.round(utc(16, 23)) == {"call": 1}
+    assert datetime.fromisoformat(town.why("bert")["bury_at"]) == utc(17, 10)
+    assert town.round(utc(17, 0)) == {"stay": 1}
+    assert town.round(utc(17, 9, 30)) == {"stay": 1}
+    assert town.round(utc(17, 10)) == {"bury": 1}
+
+
+def test_one_whose_gpus_another_shares_is_as_young_and_as_kept_as_that(
+    town: Town, slack: Server, drc: Terminal
+) -> None:
+    town.vessel("bert", "GPU-friday")
+    town.api.create("eval", share="bert", cpus=1, memory="1GB")
+    town.standin.run_once()
+    assert town.round(NOON) == {"keep": 2}  # the other began just now
+    began = "UPDATE vessel SET created_at = '2026-11-01' RETURNING id"
+    run_sql(town.db, began)
+    assert town.round(NOON) == {"warn": 2}
+    run_sql(town.db, "UPDATE idle SET keep_to = now() + interval '12 hours' RETURNING rung")
+    assert drc("keep", "eval").status == 0
+    town.tell(slack, NOON)
+    assert town.round(utc(16, 18)) == {"keep": 2}
+    assert "it is kept until" in town.why("bert")["reason"]
+    run_sql(town.db, "UPDATE vessel SET kept_until = '2026-11-12' RETURNING id")
+    run_sql(
+        town.db,
+        "UPDATE idle SET kept_until = '2026-11-12' WHERE kept_at IS NOT NULL RETURNING rung",
+    )
+    run_sql(town.db, "UPDATE vessel SET kept_until = NULL WHERE name = 'bert' RETURNING id")
+    for at in (NOON, utc(16, 17), utc(16, 18)):
+        run_sql(town.db, "UPDATE idle SET judged_at = '2026-11-12' RETURNING rung")
+        town.round(at)
+        town.tell(slack, at)
+    assert {town.api.show(name)["state"] for name in ("bert", "eval")} == {"stopping"}
+    said = [message.text.partition(".")[0] for message in slack.messages]
+    assert {"bert was buried", "eval was buried"} <= set(said)
 
 
 def test_activity_after_a_warning_takes_it_back_down(town: Town, slack: Server) -> None:
@@ -223,7 +277,10 @@ def test_a_prometheus_that_is_down_judges_nobody_and_lifetimes_are_seen_to(
     with pytest.raises(MetricsUnreachable):
         town.round(NOON)
     assert town.api.show("old")["state"] == "stopping"
-    assert town.why("bert")["verdict"] is None
+    assert town.why("bert")["verdict"] == "stay"
+    assert "Prometheus does not answer" in town.why("bert")["reason"]
+    rows = run_sql(town.db, "SELECT kind FROM message")
+    assert [row["kind"] for row in rows] == ["buried"]
 
 
 # Keeping -----------------------------------------------------------------------------------------
@@ -251,8 +308,13 @@ def test_one_that_is_kept_is_not_buried_and_not_for_ever(
     assert "it is kept until" in town.why("bert")["reason"]
     run_sql(town.db, "UPDATE idle SET keep_to = now() + interval '12 hours' RETURNING rung")
     assert drc("keep", "bert", "--until", "2199-01-01").status == 1
-    assert drc("keep", "bert").status == 0
-    assert drc("keep", "bert").status == 0
+    for hours in (13, 14):
+        run_sql(
+            town.db, f"UPDATE idle SET keep_to = now() + interval '{hours} hours' RETURNING rung"
+        )
+        assert drc("keep", "bert").status == 0
+        assert drc("keep", "bert").status == 0  # which is the same, and counts once
+    run_sql(town.db, "UPDATE idle SET keep_to = now() + interval '15 hours' RETURNING rung")
     said = drc("keep", "bert")
     assert (said.status, "as often as one may" in said.err) == (1, True)
 
