@@ -24,12 +24,18 @@ def write_keys(work: Work, host: Host, api: Api, names: Names) -> None:
         with translated(host.name):
             engine = host.docker()
             vessel = engine.inspect_container(names.vessel(work.vessel_id, work.attempt))
+            if work.state == State.STARTING and not vessel["State"]["Running"]:
+                raise not_yet(work)  # the start writes what it was told before, once more
             berth = vessel["HostConfig"]["NetworkMode"].removeprefix("container:")
             image = engine.inspect_container(berth)["Image"]
         carry.put(host, names, work, files, image=image)
     except docker.errors.NotFound:
         if work.state == State.STARTING:  # it may have been told of the old ones already
-            raise EngineFailed(f"{work.name} is not made yet.") from None
+            raise not_yet(work) from None
+
+
+def not_yet(work: Work) -> EngineFailed:
+    return EngineFailed(f"{work.name} is not made yet.")
 
 
 def fetch_log(work: Work, host: Host, api: Api, names: Names) -> None:

@@ -75,6 +75,8 @@ class Host:
     """Over which connection, and when (time.monotonic), the last whole round was made."""
     revivals: dict[str, int] = field(default_factory=dict[str, int])
     """By vessel's container, how often it could not be started again."""
+    unsaved: dict[str, int] = field(default_factory=dict[str, int])
+    """By vessel's container, how often no image could be made of it."""
     limits: Limits | None = None
     """Of its engine, once they were asked for over this connection (conductor.trial)."""
     lock: threading.Lock = field(default_factory=threading.Lock)

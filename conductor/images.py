@@ -6,6 +6,7 @@ the kept connections, engine to engine through the conductor.
 
 import contextlib
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -22,6 +23,8 @@ Peers = Callable[[], Iterable[Host]]
 OURS = "drc/"
 DIGEST = "sha256:"
 KEPT = "drc/kept"
+PREFIX = re.compile(r"(sha256:)?[0-9a-f]{1,64}")
+WHOLE = re.compile(r"sha256:[0-9a-f]{64}")
 SAVED_FOR = "720h"  # as the engine writes it
 COPY_TIMEOUT = 1800.0  # seconds; 10 GB over a slow line
 _busy = threading.Lock()
@@ -33,9 +36,10 @@ log = logging.getLogger("conductor.images")
 def find(host: Host, image: str) -> dict[str, Any] | None:
     with translated(host.name):
         try:
-            return host.docker().inspect_image(image)
+            found = host.docker().inspect_image(image)
         except docker.errors.NotFound:
             return None
+    return found if is_named(found, image) else None
 
 
 def ensure(host: Host, image: str, peers: Peers) -> dict[str, Any]:
@@ -51,6 +55,16 @@ def ensure(host: Host, image: str, peers: Peers) -> dict[str, Any]:
     with lock:
         found = find(host, image) or copy(host, image, peers)
         return found or pull(host, image)
+
+
+def is_named(found: dict[str, Any], image: str) -> bool:
+    """Whether that is a name of the image. An engine also finds images by how their id begins,
+    which one could guess.
+    """
+    if not PREFIX.fullmatch(image) or WHOLE.fullmatch(image):
+        return True
+    names: list[str] = found.get("RepoTags") or []
+    return any(name in (image, f"{image}:latest") for name in names)
 
 
 def copy(host: Host, image: str, peers: Peers) -> dict[str, Any] | None:

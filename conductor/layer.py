@@ -87,6 +87,9 @@ def ensure(
             f"{work.image} has the label {wanted.BERTH}, which tells drc's network containers "
             "from vessels. Build it without."
         )
+    if labels.get(wanted.SAVED) and not work.image.startswith(f"{wanted.SAVED_NAME}:"):
+        # that name only its owner is given; any other way to the image is somebody else's
+        raise StartFailed(f"{work.image} is what a vessel left. Its owner has it by --from.")
     if labels.get(wanted.VESSEL_IMAGE) == "1":
         return image
     name = name_of(image["Id"])

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from typing import Any
 
 import docker.errors
 
@@ -9,14 +10,19 @@ from conductor import berths, images, wanted
 from conductor.api import Api
 from conductor.container import last_lines
 from conductor.host import Host, translated
+from conductor.probe import free_disk
 from conductor.wanted import Names
 from conductor.work import Work
 from drc.db import Database
-from drc.errors import EngineFailed, StaleAttempt
+from drc.errors import EngineFailed, StaleAttempt, StartFailed
+from drc.machine import show_memory
 
 GRACE = 2  # seconds between TERM and KILL: time for Jupyter to write its notebooks' checkpoints
 LOG_LINES = 200
 SAVE_TRIES = 3  # then it ends without: its GPUs are waited for
+COMMIT_TIMEOUT = 1800.0  # seconds
+LARGEST_SAVED_MIB = 30 * 1024
+FREE_MIB = 10 * 1024  # that must be left on the host
 STEPS = ("containers", "absent", "volumes", "network")
 """As those of a start: each is begun by Work.begin, and each can be done again."""
 
@@ -46,27 +52,61 @@ def stop(work: Work, host: Host, db: Database, api: Api, names: Names) -> None:
 
 def save(host: Host, api: Api, names: Names, work: Work) -> None:
     """Make an image of what is in the vessel. Its home and its secrets are on volumes, which are no
-    part of that. Raises EngineFailed while it is worth trying again.
+    part of that. Raises EngineFailed while it is worth trying again, HostUnreachable.
     """
     name, image = names.vessel(work.vessel_id, work.attempt), names.saved(work.vessel_id)
-    repository, _, tag = image.partition(":")
-    # its labels would be the image's, and of whatever runs that
-    labels = {**dict.fromkeys(names.labels(work), ""), wanted.SAVED: names.installation}
     try:
         with translated(host.name):
             engine = host.docker()
             engine.stop(name, timeout=GRACE)
             if images.find(host, image) is None:
-                changes = [f"LABEL {key}={json.dumps(word)}" for key, word in labels.items()]
-                engine.commit(name, repository, tag, changes=changes)
+                check_size(host, name)
+                commit(engine, name, image, names, work)
     except docker.errors.NotFound:
         api.saved(work, None, f"Its container on {host.name} was gone.")
+    except StartFailed as failed:
+        api.saved(work, None, failed.message)
     except EngineFailed as failed:
-        if work.tries < SAVE_TRIES:
+        host.unsaved[name] = host.unsaved.get(name, 0) + 1
+        if host.unsaved[name] < SAVE_TRIES:
             raise
         api.saved(work, None, failed.message)
     else:
         api.saved(work, image)
+    host.unsaved.pop(name, None)
+
+
+def check_size(host: Host, name: str) -> None:
+    """Raises StartFailed where its image would take what others on the host need."""
+    engine = host.docker()
+    told = engine._result(
+        engine._get(engine._url("/containers/{0}/json", name), params={"size": "true"}), json=True
+    )
+    mib = int(told.get("SizeRw") or 0) // 2**20
+    free = free_disk(host, engine.info()["DockerRootDir"])
+    if mib > LARGEST_SAVED_MIB or mib > free - FREE_MIB:
+        raise StartFailed(
+            f"There are {show_memory(mib)} in it beside its home, which is more than "
+            f"{host.name} keeps: {show_memory(LARGEST_SAVED_MIB)} at most, and {show_memory(free)} "
+            "are free there."
+        )
+
+
+def commit(engine: Any, name: str, image: str, names: Names, work: Work) -> None:
+    """As the SDK's own, which gives up after a minute; gigabytes take several."""
+    repository, _, tag = image.partition(":")
+    # its labels would be the image's, and of whatever runs that
+    labels = {**dict.fromkeys(names.labels(work), ""), wanted.SAVED: names.installation}
+    params = {
+        "container": name,
+        "repo": repository,
+        "tag": tag,
+        "changes": [f"LABEL {key}={json.dumps(word)}" for key, word in labels.items()],
+    }
+    answer = engine._post_json(
+        engine._url("/commit"), data=None, params=params, timeout=COMMIT_TIMEOUT
+    )
+    engine._raise_for_status(answer)
 
 
 def take_away(host: Host, names: Names, work: Work) -> str | None:

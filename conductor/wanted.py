@@ -19,6 +19,7 @@ BASE = "drc.base"
 BASE_DIGEST = "drc.base-digest"
 BUILT_BY = "drc.built-by"
 SAVED = "drc.saved"
+SAVED_NAME = "drc/saved"
 
 CAPABILITIES = [
     "CHOWN",
@@ -74,7 +75,7 @@ class Names:
 
     def saved(self, id: str) -> str:
         """The image that is made of a vessel. The API lets nobody but its owner have it."""
-        return f"drc/saved:{id}"
+        return f"{SAVED_NAME}:{id}"
 
     def run_volume(self, id: str, attempt: int) -> str:
         return f"drc-run-{id}-{attempt}"

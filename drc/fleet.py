@@ -75,7 +75,7 @@ def end_session(db: Database, id: str, why: str) -> bool:
 
 
 def end_sessions(db: Database, owner_id: int, why: str) -> list[Row]:
-    return db.all("end_sessions", owner_id=owner_id, why=why)
+    return [row for row in db.all("end_sessions", owner_id=owner_id, why=why) if row["id"]]
 
 
 def forget_sessions(db: Database, age: timedelta) -> int:
@@ -354,6 +354,11 @@ def _end(
         save=save,
     )
     return State(row["state"]) if row else None
+
+
+def find_saved(db: Database, owner_id: int, name: str) -> str | None:
+    row = db.one("find_saved", owner_id=owner_id, name=name)
+    return row["id"] if row else None
 
 
 def note_saved(db: Database, id: str, attempt: int, image: str | None, reason: str | None) -> bool:

@@ -37,7 +37,7 @@ class NewCertificate(BaseModel):
     expires_at: datetime
 
 
-@routes.post("/certificates", "vessels:connect", status_code=201)
+@routes.post("/certificates", "certificates:issue", status_code=201)
 def sign(request: CertificateRequest, caller: Fresh, owner: Owner, here: Here) -> NewCertificate:
     """Certify that whoever has the private key is the caller, for at most 8 hours.
 

@@ -180,6 +180,8 @@ def begin_program(proof: ProgramProof, here: Here) -> ProgramToken:
     actor().update(who=caller.subject)
     if caller.signer not in PROGRAMS:
         raise NotSignedIn("That is no program's proof.")
+    if caller.subject.partition(":")[0] != caller.signer:  # nor is it anybody else in the audit
+        raise NotSignedIn(f"A {caller.signer} is called {caller.signer}:NAME.")
     signer = Signer("program", here.secrets.program_key())
     token = signer.sign(caller.subject, list(caller.roles), datetime.now(UTC), PROGRAM_LIFE)
     return ProgramToken(access_token=token, expires_in=int(PROGRAM_LIFE.total_seconds()))

@@ -127,8 +127,11 @@ def come_back(here: Context, request: VesselRequest, owner: Row, name: str) -> V
     if request.like is not None or request.image is not None:
         raise BadInput(f"It begins with what was in {name}.", hint="--from without --like, --image")
     check_name(name)
-    row = read(here, of_name(here, owner, name))
-    if row["saved_image"] is None:
+    saved = fleet.find_saved(here.db, owner["id"], name)
+    row = read(here, saved or of_name(here, owner, name))
+    if row["save"]:
+        raise WrongState(f"What is in {name} is being saved.", hint=f"drc events {name}")
+    if saved is None:
         raise WrongState(
             f"What was in {name} was not saved.", hint=f"drc create --like {name}  begins anew."
         )
@@ -286,6 +289,8 @@ def end(
         if row["state"] in LIVING:
             raise WrongState(f"{row['name']} lives on: that is not so any more.")
         raise WrongState(f"{row['name']} is {row['state']} already.")
+    if state is None and save and not row["save"] and not row["saved_image"]:
+        raise WrongState(f"{row['name']} ends already, and what is in it is not kept.")
     here.doorbell.ring(WORK, EVENTS)
     return view(row, here)
 

@@ -1,5 +1,5 @@
 -- End every session of an owner's, and revoke every token and certificate; running vessels are told.
--- Parameters: owner_id bigint, why text. A row for each session.
+-- Parameters: owner_id bigint, why text. A row for each session; one without an id where there is none.
 WITH s AS (
   UPDATE session SET ended_at = now(), ended_why = %(why)s::text
   WHERE owner_id = %(owner_id)s::bigint AND ended_at IS NULL AND expires_at > now()
@@ -18,4 +18,5 @@ a AS (
   SELECT %(actor)s::jsonb, 'logout', name, jsonb_build_object('session', id, 'client', client)
   FROM s
 )
-SELECT id, client FROM s, (SELECT queue_keys(%(owner_id)s::bigint)) told
+SELECT s.id, s.client, told.vessels
+FROM (SELECT queue_keys(%(owner_id)s::bigint) AS vessels) told LEFT JOIN s ON true

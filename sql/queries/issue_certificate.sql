@@ -4,7 +4,7 @@
 --   neither), life interval, latest timestamptz (NULL: none).
 -- Zero rows: the session or the token is good for nothing any more.
 WITH s AS (
-  SELECT id FROM session
+  SELECT id, expires_at FROM session
   WHERE id = %(session_id)s::uuid AND ended_at IS NULL AND expires_at > now() FOR SHARE
 ),
 t AS (
@@ -15,7 +15,7 @@ t AS (
 c AS (
   INSERT INTO certificate (owner_id, fingerprint, session_id, token_id, expires_at)
   SELECT %(owner_id)s::bigint, %(fingerprint)s::text, s.id, t.id,
-         least(now() + %(life)s::interval, %(latest)s::timestamptz)
+         least(now() + %(life)s::interval, %(latest)s::timestamptz, s.expires_at)
   FROM (VALUES (1)) one LEFT JOIN s ON true LEFT JOIN t ON true
   WHERE (s.id IS NOT NULL OR %(session_id)s::uuid IS NULL)
     AND (t.id IS NOT NULL OR %(token)s::text IS NULL)
@@ -23,7 +23,7 @@ c AS (
 ),
 a AS (
   INSERT INTO audit (actor, action, target, detail)
-  SELECT %(actor)s::jsonb, 'vessels:connect', fingerprint,
+  SELECT %(actor)s::jsonb, 'certificates:issue', fingerprint,
          jsonb_build_object('certificate', serial, 'expires_at', expires_at)
   FROM c
 )

@@ -2,7 +2,7 @@
 -- Parameters: id uuid, attempt int, image text (NULL: it could not), reason text (why, then).
 -- Zero rows: it is not stopping, or this is another attempt.
 WITH v AS (
-  UPDATE vessel SET saved_image = %(image)s::text, save = false
+  UPDATE vessel SET saved_image = coalesce(%(image)s::text, saved_image), save = false
   WHERE id = %(id)s::uuid AND attempt = %(attempt)s::int AND state = 'stopping'
   RETURNING id, owner_id, attempt, host_id
 ),

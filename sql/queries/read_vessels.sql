@@ -4,7 +4,7 @@
 SELECT v.id, v.name, o.login AS owner, o.uid, v.owner_id, v.state, v.reason, v.outcome, v.attempt,
        v.gpus AS n_gpus, v.models, v.gpu_memory_mib, v.wants_millicpus, v.wants_memory_mib,
        w.name AS wants_host, v.queues, v.shm_mib, v.image, v.image_digest, v.wants_digest,
-       v.saved_image, v.env, v.lifetime,
+       v.save, v.saved_image, v.env, v.lifetime,
        v.host_id, h.name AS host, v.millicpus, v.memory_mib, v.ssh_address, v.ssh_port,
        s.name AS shares, v.created_at, v.state_since, v.ends_at,
        coalesce(

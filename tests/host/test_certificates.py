@@ -171,12 +171,23 @@ def test_it_ends_with_the_session_that_asked_for_it(
 
 
 def test_it_ends_with_the_token_that_asked_for_it(ada: Person, laptop: Laptop) -> None:
-    made = ada.call("POST", "/v1/tokens", {"name": "ci", "permissions": ["vessels:connect"]})
+    made = ada.call("POST", "/v1/tokens", {"name": "ci", "permissions": ["certificates:issue"]})
     script = Client(ada.world.url, lambda: made["token"])
     laptop.certify(script)
     script.close()
     assert laptop.enters()
     ada.call("DELETE", "/v1/tokens/ci")
+    until("it is refused", lambda: not laptop.enters())
+
+
+def test_signing_out_everywhere_reaches_vessels_without_a_session_too(
+    ada: Person, laptop: Laptop
+) -> None:
+    """By a token for scripts, say, when the last session ran out long ago."""
+    ada.world.sql("UPDATE session SET ended_at = now() WHERE ended_at IS NULL RETURNING id")
+    laptop.certify(ada.client)
+    assert laptop.enters()
+    ada.call("POST", "/v1/logout/everywhere")
     until("it is refused", lambda: not laptop.enters())
 
 

@@ -74,7 +74,34 @@ def test_nobody_else_gets_it(ada: Person, saved: Vessel) -> None:
             eve.call("POST", "/v1/images", {"image": name})
     with pytest.raises(NoSuchVessel):
         eve.ask("theirs", come_back="bert")
+    id = ada.world.machine.client.inspect_image(image_of(saved))["Id"]
+    for way, why in (
+        (id, "what a vessel left"),
+        (id.removeprefix("sha256:")[:12], "no image"),
+        (id[:16], "is not on gpu1"),
+    ):
+        eve.ask("theirs", image=way)
+        vessel = eve.reach_end("theirs")
+        assert why in vessel["reason"].lower(), vessel["reason"]
     assert image_of(saved) not in str(eve.call("GET", "/v1/images"))
+
+
+def test_a_come_back_that_failed_hides_nothing(ada: Person, saved: Vessel) -> None:
+    ada.create("bert")
+    ada.stop("bert")
+    ada.call("POST", "/v1/vessels", {"name": "bert", "come_back": "bert", **SMALL})
+    again = Vessel(ada, ada.reach("bert", "running", seconds=60))
+    assert again.ssh("cat /opt/work") == "done\n"
+
+
+def test_one_that_is_too_large_is_not_kept(ada: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stop, "LARGEST_SAVED_MIB", 3)
+    ada.create("bert").ssh("sudo dd if=/dev/urandom of=/opt/large bs=1M count=8 2>/dev/null")
+    end(ada, "bert")
+    (event, *_) = ada.world.sql(
+        "SELECT data FROM event WHERE kind = 'not_saved' ORDER BY at DESC LIMIT 1"
+    )
+    assert "8 MiB in it beside its home" in event["data"]["reason"]
 
 
 def test_one_that_was_not_saved_is_a_sentence(ada: Person) -> None:

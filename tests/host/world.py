@@ -107,6 +107,15 @@ class Person:
 
         return until(f"{name} {' or '.join(states)}", there, seconds)
 
+    def reach_end(self, name: str) -> dict[str, Any]:
+        """The vessel, once it has failed."""
+
+        def failed() -> dict[str, Any] | None:
+            vessel = self.show(name)
+            return vessel if vessel["state"] == "failed" else None
+
+        return until(f"{name} failed", failed, 60)
+
     def stop(self, name: str) -> dict[str, Any]:
         self.call("POST", f"/v1/vessels/{name}/stop")
         return self.reach(name, "buried", "failed")

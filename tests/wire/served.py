@@ -34,6 +34,8 @@ class Remote:
 
     def token(self, subject: str = "ada", role: str = "researcher", life: timedelta = HOUR) -> str:
         kid = "api" if role in PEOPLE else role
+        if kid == role and subject.partition(":")[0] != role:
+            subject = f"{role}:{subject}"
         # life < 0: it ran out that long ago
         now = datetime.now(UTC) + min(life, timedelta(0)) * 2
         token = Signer.load(self.keys / f"{kid}.pem").sign(subject, [role], now, abs(life))

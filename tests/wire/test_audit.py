@@ -105,7 +105,7 @@ def test_a_conductor_with_the_wrong_token_is(api: Api, db: Database, host: int) 
     answer = api.raw("POST", path, {"token": "0" * 64}, token=api.token("c", "conductor"))
     assert answer.status_code == 409
     entry = entries(db)[-1]
-    assert (entry["who"], entry["result"]) == ("c", "stale-attempt")
+    assert (entry["who"], entry["result"]) == ("conductor:c", "stale-attempt")
     assert "0" * 64 not in json.dumps([entry["detail"], entry["actor"], entry["target"]])
 
 

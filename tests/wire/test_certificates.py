@@ -111,7 +111,7 @@ def test_signing_and_revoking_are_written_down(api: Api, db: Database) -> None:
     entries = run_sql(db, "SELECT who, action, detail FROM audit ORDER BY id")
     said = [(entry["who"], entry["action"], set(entry["detail"])) for entry in entries[-2:]]
     assert said == [
-        ("ada", "vessels:connect", {"certificate", "expires_at"}),
+        ("ada", "certificates:issue", {"certificate", "expires_at"}),
         ("ada", "keys:write", {"revoked"}),
     ]
     assert entries[-1]["detail"]["revoked"] == serial

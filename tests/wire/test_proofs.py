@@ -386,6 +386,16 @@ def test_nothing_else_does(api: Api, proof: Callable[[Api], str]) -> None:
     assert answer.status_code == 401
 
 
+def test_a_programs_key_gives_it_nobody_elses_name(api: Api) -> None:
+    """Which would stand in the audit."""
+    signer = Signer.load(api.keys / "undertaker.pem")
+    now = datetime.now(UTC)
+    for subject in ("grace@example.org", "conductor:x", "undertakers", ""):
+        proof = signer.sign(subject, ["undertaker"], now, timedelta(minutes=1))
+        answer = api.raw("POST", "/v1/login/program", {"proof": proof}, token=None)
+        assert answer.status_code == 401
+
+
 def test_a_programs_key_gives_it_no_other_role(api: Api) -> None:
     proof = program_proof(api, "conductor", "undertaker")
     answer = api.raw("POST", "/v1/login/program", {"proof": proof}, token=None)
