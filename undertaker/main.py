@@ -16,12 +16,12 @@ from drc import fleet
 from drc.auth import Signer
 from drc.config import need, need_secret, secret
 from drc.db import Database
-from drc.errors import DrcError, MetricsUnreachable
+from drc.errors import ApiUnreachable, DrcError, MetricsUnreachable
 from drc.machine import parse_lifetime
 from drc.program import Program
 from undertaker.channel import Channel, deliver
 from undertaker.policy import Policies
-from undertaker.round import run_once
+from undertaker.round import UNANSWERED, run_once
 from undertaker.usage import Prometheus
 
 log = logging.getLogger("undertaker")
@@ -90,6 +90,8 @@ def work(environ: Mapping[str, str]) -> int:
     try:
         done = run_once(db, us.client, fleet.read_now(db), policies, prometheus)
         log.info("a round: %s", dict(done) or "nobody lives")
+        if done[UNANSWERED]:
+            status = ApiUnreachable.exit_code
     except MetricsUnreachable as failed:
         log.error("%s Nobody was judged by what their GPUs do.", failed.message)
         status = failed.exit_code

@@ -25,6 +25,8 @@ FARTHER = timedelta(hours=8)  # work time that gaps may cost, beside what the ru
 DAY = timedelta(hours=24)
 HOUR = timedelta(hours=1)
 RUNGS = {Verdict.WARN: Rung.WARNED, Verdict.CALL: Rung.CALLED, Verdict.KEEP: Rung.ACTIVE}
+UNANSWERED = "unanswered"
+"""Instead of a verdict, where the API did not hear of a burial."""
 KINDS = {Verdict.WARN: "warned", Verdict.CALL: "called"}
 
 log = logging.getLogger("undertaker")
@@ -171,7 +173,7 @@ def settle(
     db: Database, client: Client, case: Case, found: Judgement, now: datetime,
     more: Mapping[str, Any] | None = None,
 ) -> str:  # fmt: skip
-    """Write a verdict down, and do what follows from it. Returns it."""
+    """Write a verdict down, and do what follows from it. Returns it, or UNANSWERED."""
     row, policy = case.row, case.policy
     remaining, calendar = found.remaining, policy.calendar
     bury_at = calendar.after(now, remaining) if remaining is not None else None
@@ -202,15 +204,18 @@ def settle(
         idle_since=found.idle_since, bury_at=bury_at, keep_to=keep_to,
         most_keeps=policy.most_keeps, is_busy=found.is_busy, kind=kind, body=body if kind else None,
     )  # fmt: skip
-    if is_first and found.verdict is Verdict.BURY:
-        bury(client, case, found.reason)
-    elif is_first and kind:
+    if is_first and found.verdict is Verdict.BURY and not bury(client, case, found.reason):
+        return UNANSWERED
+    if is_first and kind:
         log.info("%s of %s is %s: %s", row["name"], row["owner"], kind, found.reason)
     return found.verdict.value
 
 
-def bury(client: Client, case: Case, reason: str) -> None:
-    """Ask for it, unless somebody moved the end of its life, or kept it, since it was judged."""
+def bury(client: Client, case: Case, reason: str) -> bool:
+    """Ask for it, unless somebody moved the end of its life, or kept it, since it was judged.
+
+    Whether there was an answer.
+    """
     row, kept = case.row, case.row["kept_until"]
     judged = {
         "ends_at": case.facts.ends_at.isoformat(),
@@ -226,3 +231,5 @@ def bury(client: Client, case: Case, reason: str) -> None:
         log.info("%s of %s: %s", row["name"], row["owner"], failed)  # it ended, or lives on
     except DrcError as failed:  # the next round asks again, and the others are judged now
         log.error("%s of %s could not be buried: %s", row["name"], row["owner"], failed)
+        return False
+    return True

@@ -283,6 +283,19 @@ def test_a_prometheus_that_is_down_judges_nobody_and_lifetimes_are_seen_to(
     assert [row["kind"] for row in rows] == ["buried"]
 
 
+def test_an_api_that_does_not_hear_of_one_burial_keeps_nobody_else_from_being_judged(
+    town: Town,
+) -> None:
+    town.vessel("old", "GPU-idle")
+    town.vessel("bert", "GPU-friday")
+    run_sql(town.db, "UPDATE vessel SET ends_at = '2026-11-10' WHERE name = 'old' RETURNING id")
+    nobody = Client("http://127.0.0.1:9", lambda: "a token")
+    done = run_once(town.eyes, nobody, NOON, Policies(), town.prometheus)
+    assert dict(done) == {"unanswered": 1, "warn": 1}
+    nobody.close()
+    assert town.round(NOON) == {"bury": 1, "stay": 1}  # the next round asks again
+
+
 # Keeping -----------------------------------------------------------------------------------------
 
 
