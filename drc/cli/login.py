@@ -14,6 +14,7 @@ def login(
     ] = False,
 ) -> None:
     """Sign in, with the identity provider that your company has."""
+    import contextlib
     import os
 
     from drc.cli import session, sshconfig
@@ -42,9 +43,10 @@ def login(
     me = mine.call("GET", "/v1/whoami")
     for path in sshconfig.public_keys() if "keys:write" in me["permissions"] else []:
         mine.call("POST", "/v1/keys", {"key": path.read_text().strip()})
-    sshconfig.forget_certificate()  # it may be somebody else's
-    if "vessels:read" in me["permissions"]:
-        sshconfig.sync()
+    with contextlib.suppress(OSError):  # a home that cannot be written to is no reason
+        sshconfig.forget_certificate()  # it may be somebody else's
+        if "vessels:read" in me["permissions"]:
+            sshconfig.sync()
     say(f"You are {me['name']} ({' and '.join(me['roles'])}), {me['login']} inside vessels.")
     for name in ("DRC_TOKEN", "DRC_URL"):
         if os.environ.get(name):

@@ -21,6 +21,12 @@ def end(person: Person, name: str) -> None:
     person.reach(name, "buried", "failed", seconds=60)
 
 
+def why_not_saved(person: Person) -> str:
+    """Of the last vessel that could not be."""
+    last = "SELECT data FROM event WHERE kind = 'not_saved' ORDER BY at DESC LIMIT 1"
+    return person.world.sql(last)[0]["data"]["reason"]
+
+
 @pytest.fixture
 def saved(ada: Person, machine: Machine) -> Iterator[Vessel]:
     """One that has ended, and whose image is there."""
@@ -98,10 +104,7 @@ def test_one_that_is_too_large_is_not_kept(ada: Person, monkeypatch: pytest.Monk
     monkeypatch.setattr(stop, "LARGEST_SAVED_MIB", 3)
     ada.create("bert").ssh("sudo dd if=/dev/urandom of=/opt/large bs=1M count=8 2>/dev/null")
     end(ada, "bert")
-    (event, *_) = ada.world.sql(
-        "SELECT data FROM event WHERE kind = 'not_saved' ORDER BY at DESC LIMIT 1"
-    )
-    assert "8 MiB in it beside its home" in event["data"]["reason"]
+    assert "8 MiB in it beside its home" in why_not_saved(ada)
 
 
 def test_one_that_was_not_saved_is_a_sentence(ada: Person) -> None:
@@ -130,8 +133,7 @@ def test_one_that_cannot_be_saved_ends_all_the_same_and_says_why(
     monkeypatch.setattr(images, "find", full)
     end(ada, "bert")
     assert len(tries) == stop.SAVE_TRIES
-    kinds = ada.world.sql("SELECT kind, data FROM event WHERE kind = 'not_saved'")
-    assert kinds[-1]["data"] == {"reason": "no space left on device"}
+    assert why_not_saved(ada) == "no space left on device"
 
 
 def test_after_a_while_it_goes(

@@ -23,7 +23,7 @@ from tests.wire.test_idle import STORIES, Town
 
 ROUNDS = (utc(16, 12), utc(16, 17), utc(16, 18), utc(16, 18, 30))
 MOST = 24  # effects in one round, counted before and after
-HERE_AND_THERE = 6
+HERE_AND_THERE = 4
 
 
 def kills() -> list[tuple[int, int]]:

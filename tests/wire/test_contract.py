@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
 from drc.api import logs
 from tests.wire.served import Api
 
-CASES = int(os.environ.get("CASES", "1500"))
+CASES = int(os.environ.get("CASES", "1000"))
 CHECKS = [
     not_a_server_error, status_code_conformance, content_type_conformance,
     response_schema_conformance, response_headers_conformance,
