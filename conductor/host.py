@@ -301,6 +301,16 @@ def translated(host: str) -> Generator[None]:
         raise EngineFailed(f"Docker on {host} does not answer: {failed}") from failed
 
 
+@contextmanager
+def unless_pruning() -> Generator[None]:
+    """An engine prunes for one at a time; who is refused for that asks again another time."""
+    try:
+        yield
+    except docker.errors.APIError as failed:
+        if failed.status_code != 409:
+            raise
+
+
 def explanation(failed: docker.errors.APIError) -> str:
     said: Any = failed.explanation
     return str(said.decode(errors="replace") if isinstance(said, bytes) else said or failed)

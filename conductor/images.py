@@ -14,7 +14,7 @@ from typing import Any
 
 import docker.errors
 
-from conductor.host import Host, explanation, translated
+from conductor.host import Host, explanation, translated, unless_pruning
 from conductor.wanted import SAVED, Names
 from drc.errors import DrcError, StartFailed
 
@@ -110,12 +110,8 @@ def keep(host: Host, digest: str, names: list[str]) -> None:
 def forget_saved(host: Host, names: Names) -> None:
     """Take away what vessels left, after a while, unless another began with it."""
     old = {"label": f"{SAVED}={names.installation}", "until": SAVED_FOR, "dangling": False}
-    with translated(host.name), contextlib.suppress(docker.errors.NotFound):
-        try:
-            host.docker().prune_images(old)
-        except docker.errors.APIError as failed:
-            if failed.status_code != 409:  # somebody else prunes just now
-                raise
+    with translated(host.name), contextlib.suppress(docker.errors.NotFound), unless_pruning():
+        host.docker().prune_images(old)
 
 
 def _load(host: Host, content: Iterable[bytes]) -> None:

@@ -9,7 +9,6 @@ NET_RAW, GPUs where NVIDIA's runtime is the default, and the image's ONBUILD its
 
 import contextlib
 import hashlib
-import json
 import logging
 import os
 import queue
@@ -200,20 +199,12 @@ def build(
 
 
 def _commit(engine: Any, site: Site, base: str, name: str, work: Work, names: Names) -> None:
-    """The container as an image. Its labels would be the image's, and of whatever runs that."""
     labels = {
-        **dict.fromkeys(site.labels, ""),
         wanted.BASE: work.image,
         wanted.BASE_DIGEST: base,
         wanted.BUILT_BY: names.installation,
     }
-    repository, _, tag = name.partition(":")
-    engine.commit(
-        site.container,
-        repository,
-        tag,
-        changes=[*settings(), *(f"LABEL {key}={json.dumps(word)}" for key, word in labels.items())],
-    )
+    container.commit(engine, site.container, name, settings(), labels, site.labels)
 
 
 def _said(host: Host, name: str, work: Work) -> Iterator[bytes]:

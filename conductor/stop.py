@@ -1,14 +1,11 @@
 """Ending a vessel: take away what bears its id, and say so once the host's Docker agrees."""
 
 import contextlib
-import json
-from typing import Any
 
 import docker.errors
 
-from conductor import berths, images, wanted
+from conductor import berths, container, images, wanted
 from conductor.api import Api
-from conductor.container import last_lines
 from conductor.host import Host, translated
 from conductor.probe import free_disk
 from conductor.wanted import Names
@@ -20,7 +17,6 @@ from drc.machine import show_memory
 GRACE = 2  # seconds between TERM and KILL: time for Jupyter to write its notebooks' checkpoints
 LOG_LINES = 200
 SAVE_TRIES = 3  # then it ends without: its GPUs are waited for
-COMMIT_TIMEOUT = 1800.0  # seconds
 LARGEST_SAVED_MIB = 30 * 1024
 FREE_MIB = 10 * 1024  # that must be left on the host
 STEPS = ("containers", "absent", "volumes", "network")
@@ -61,7 +57,8 @@ def save(host: Host, api: Api, names: Names, work: Work) -> None:
             engine.stop(name, timeout=GRACE)
             if images.find(host, image) is None:
                 check_size(host, name)
-                commit(engine, name, image, names, work)
+                kept = {wanted.SAVED: names.installation}
+                container.commit(engine, name, image, [], kept, names.labels(work))
     except docker.errors.NotFound:
         api.saved(work, None, f"Its container on {host.name} was gone.")
     except StartFailed as failed:
@@ -92,23 +89,6 @@ def check_size(host: Host, name: str) -> None:
         )
 
 
-def commit(engine: Any, name: str, image: str, names: Names, work: Work) -> None:
-    """As the SDK's own, which gives up after a minute; gigabytes take several."""
-    repository, _, tag = image.partition(":")
-    # its labels would be the image's, and of whatever runs that
-    labels = {**dict.fromkeys(names.labels(work), ""), wanted.SAVED: names.installation}
-    params = {
-        "container": name,
-        "repo": repository,
-        "tag": tag,
-        "changes": [f"LABEL {key}={json.dumps(word)}" for key, word in labels.items()],
-    }
-    answer = engine._post_json(
-        engine._url("/commit"), data=None, params=params, timeout=COMMIT_TIMEOUT
-    )
-    engine._raise_for_status(answer)
-
-
 def take_away(host: Host, names: Names, work: Work) -> str | None:
     """Remove every container of the vessel. Returns its last lines. Raises EngineFailed."""
     engine = host.docker()
@@ -121,7 +101,7 @@ def take_away(host: Host, names: Names, work: Work) -> str | None:
     log: str | None = None
     with translated(host.name):
         for found in engine.containers(all=True, filters=mine):
-            log = last_lines(host, found["Id"], LOG_LINES) or log
+            log = container.last_lines(host, found["Id"], LOG_LINES) or log
             # one that an engine was killed over is dead: it has neither, and can only be removed
             with contextlib.suppress(docker.errors.APIError):
                 engine.stop(found["Id"], timeout=GRACE)

@@ -8,7 +8,7 @@ from typing import Any
 
 import docker.errors
 
-from conductor.host import Host, explanation, translated
+from conductor.host import Host, explanation, translated, unless_pruning
 from conductor.wanted import File, Limits, Names, archive
 from drc.errors import EngineFailed
 
@@ -65,15 +65,11 @@ def sweep(host: Host, names: Names, until: str | None = LONGEST) -> int:
     `until`: how old they must be, as the engine writes it; None: it does not matter.
     """
     old = {"label": _label(names)} | ({"until": until} if until else {})
-    with translated(host.name):
+    gone: list[str] = []
+    with translated(host.name), unless_pruning():
         engine = host.docker()
-        try:
-            gone: list[str] = engine.prune_containers(old)["ContainersDeleted"] or []
-            engine.prune_images({**old, "dangling": False})
-        except docker.errors.APIError as failed:
-            if failed.status_code != 409:  # somebody else prunes just now
-                raise
-            return 0
+        gone = engine.prune_containers(old)["ContainersDeleted"] or []
+        engine.prune_images({**old, "dangling": False})
     return len(gone)
 
 

@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-BARS = "▁▂▃▄▅▆▇█"
+from drc.spark import spark
+
 LONGEST = 2900  # letters of a section; Slack takes 3000
 
 
@@ -55,11 +56,7 @@ class Message:
     @property
     def spark(self) -> str:
         """The last day, hour by hour, of the busiest GPU; a dot where nobody knows."""
-        hours: list[float | None] = self.body.get("last_24h") or []
-        return "".join(
-            "·" if one is None else BARS[min(int(one / 100 * len(BARS)), len(BARS) - 1)]
-            for one in hours
-        )
+        return spark(self.body.get("last_24h") or [])
 
     @property
     def text(self) -> str:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import httpx
@@ -64,16 +65,25 @@ def looks(
     """What was answered, as a vessel with these GPUs saw it."""
     found: list[Look] = []
     for stretch in asked:
-        series = told[stretch]
-        at = stretch.begin
-        while at < stretch.end:
-            end = at + stretch.each
+        series = [told[stretch].get(gpu, {}) for gpu in gpus]
+        for begin, end, work in whiles(stretch, calendar):
             second = int(end.timestamp())
-            busy = tuple(series.get(gpu, {}).get(second) for gpu in gpus)
-            work = calendar.between(at, end) if stretch.is_work else NONE
-            found.append(Look(at, end, work, busy))
-            at = end
+            found.append(Look(begin, end, work, tuple(one.get(second) for one in series)))
     return found
+
+
+@lru_cache(maxsize=256)
+def whiles(
+    stretch: Stretch, calendar: Calendar
+) -> tuple[tuple[datetime, datetime, timedelta], ...]:
+    """Begin, end and work time of each look: the same for every vessel of a calendar."""
+    found: list[tuple[datetime, datetime, timedelta]] = []
+    at = stretch.begin
+    while at < stretch.end:
+        end = at + stretch.each
+        found.append((at, end, calendar.between(at, end) if stretch.is_work else NONE))
+        at = end
+    return tuple(found)
 
 
 class Prometheus:

@@ -47,7 +47,7 @@ class ProgramProof(Strict):
     proof: Annotated[str, Field(max_length=4096)]
 
 
-class ProgramToken(BaseModel):
+class AccessToken(BaseModel):
     access_token: str
     token_type: str = "Bearer"  # noqa: S105
     expires_in: Annotated[int, Field(description="seconds")]
@@ -57,10 +57,7 @@ class Refresh(Strict):
     refresh_token: Annotated[str, Field(max_length=256)]
 
 
-class Tokens(BaseModel):
-    access_token: str
-    token_type: str = "Bearer"  # noqa: S105
-    expires_in: Annotated[int, Field(description="seconds")]
+class Tokens(AccessToken):
     refresh_token: str
 
 
@@ -174,7 +171,7 @@ def tokens(
 
 
 @routes.open("POST", "/login/program", status_code=201)
-def begin_program(proof: ProgramProof, here: Here) -> ProgramToken:
+def begin_program(proof: ProgramProof, here: Here) -> AccessToken:
     """A token of minutes for a program that signed a proof with its own key."""
     caller = here.verifier.verify(proof.proof)
     actor().update(who=caller.subject)
@@ -184,7 +181,7 @@ def begin_program(proof: ProgramProof, here: Here) -> ProgramToken:
         raise NotSignedIn(f"A {caller.signer} is called {caller.signer}:NAME.")
     signer = Signer("program", here.secrets.program_key())
     token = signer.sign(caller.subject, list(caller.roles), datetime.now(UTC), PROGRAM_LIFE)
-    return ProgramToken(access_token=token, expires_in=int(PROGRAM_LIFE.total_seconds()))
+    return AccessToken(access_token=token, expires_in=int(PROGRAM_LIFE.total_seconds()))
 
 
 @routes.open("POST", "/login/refresh")

@@ -6,8 +6,6 @@ import typer
 
 from drc.cli.vessels import Json, Name
 
-BARS = "▁▂▃▄▅▆▇█"
-
 
 def why(name: Name, json: Json = False) -> None:
     """Whether a vessel is idle, since when, and what happens next."""
@@ -24,6 +22,7 @@ def why(name: Name, json: Json = False) -> None:
 def screen(told: dict[str, Any]) -> list[tuple[str, str]]:
     """Label and line, of what there is to say."""
     from drc.cli.look import ago, when
+    from drc.spark import spark
 
     seen = told["evidence"]
     lines = [("vessel", f"{told['name']}, {told['state']}"), ("because", told["reason"])]
@@ -55,14 +54,6 @@ def after(told: dict[str, Any]) -> str:
     left = told["keeps_left"]
     keep = f"drc keep {told['name']}" if left else "it can be kept no more"
     return f"if it stays idle it is buried {when(told['bury_at'])}: use its GPUs, or {keep}"
-
-
-def spark(hours: list[float | None]) -> str:
-    """How busy the busiest GPU was in each hour; a dot where nobody knows."""
-    return "".join(
-        "·" if one is None else BARS[min(int(one / 100 * len(BARS)), len(BARS) - 1)]
-        for one in hours
-    )
 
 
 def keep(
