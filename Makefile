@@ -8,7 +8,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 UV = $(shell command -v uv || echo .uv/bin/uv)
 RUN = .venv/bin/
 
-.PHONY: help up down clean dev images check format test test-fast bench lock
+.PHONY: help up down clean dev images check format test test-docker test-fast bench lock
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,11 +44,13 @@ check: dev ## format, lint, types, the arrows between the modules
 format: dev ## let ruff format
 	@$(RUN)ruff format -q . && $(RUN)ruff check -q --fix .
 
-test: images ## all tests, with the servers they need
-	@$(RUN)python -m pytest
+test: images ## all tests, with the servers they need; those with Docker beside those without
+	@$(MAKE) --no-print-directory -j2 --output-sync=target test-docker test-fast
+
+test-docker: images ## the tests on an engine of their own
+	@$(RUN)python -m pytest tests/host tests/acceptance
 
 test-fast: dev ## the tests that need no Docker
-	@echo "make test-fast leaves out tests/host and tests/acceptance" >&2
 	@$(RUN)python -m pytest tests/unit tests/database tests/wire
 
 soak: images ## every program killed at every step, and a thousand operations with kills between them

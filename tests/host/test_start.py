@@ -169,9 +169,10 @@ def test_the_start_is_told_step_by_step(bert: Vessel):
 
 
 def test_waiting_berths_are_made_again(bert: Vessel, world: World):
-    until("two berths wait", lambda: world.waiting_berths() == 2)
-    running = [c for c in world.ours("drc.berth") if c["State"] == "running"]
-    assert len(running) == 3
+    def running() -> int:
+        return sum(berth["State"] == "running" for berth in world.ours("drc.berth"))
+
+    until("two wait beside bert's", lambda: (world.waiting_berths(), running()) == (2, 3))
 
 
 @pytest.mark.parametrize("program", ["scp", "sftp"])
