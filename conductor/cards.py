@@ -54,11 +54,13 @@ def parse(said: str) -> tuple[list[Card], list[Card]]:
 def slices(cut: list[Card], listed: str, table: str) -> tuple[list[Card], list[str]]:
     """The MIG slices of cut cards, from `nvidia-smi -L`; and those that cannot be given, and why.
 
-    A slice's memory stands only in the table of plain `nvidia-smi`; without that its profile's
-    name tells it, rounded down. A compute slice (`1c.3g.20gb`) shares its memory with its
-    neighbours, which nothing on the host can keep apart, so it is given to nobody.
+    A slice's memory and its GPU instance stand only in the table of plain `nvidia-smi`; without
+    that its profile's name tells the memory, rounded down, and nobody can measure its use.
+
+    A compute slice (`1c.3g.20gb`) shares its memory with its neighbours, which nothing on the host
+    can keep apart, so it is given to nobody.
     """
-    memory = _memory(table)
+    devices = _devices(table)
     by_index = {card["index"]: card for card in cut}
     found: list[Card] = []
     left_out: list[str] = []
@@ -75,7 +77,8 @@ def slices(cut: list[Card], listed: str, table: str) -> tuple[list[Card], list[s
         if re.match(r"\d+c\.", profile) or size is None:
             left_out.append(f"{profile} on GPU {parent['index']} shares its memory with others")
             continue
-        mib = memory.get((parent["index"], number), int(size[1]) * 10**9 // MIB)
+        told = devices.get((parent["index"], number))
+        instance, mib = told or (None, int(size[1]) * 10**9 // MIB)
         found.append(
             {
                 "uuid": uuid,
@@ -85,18 +88,18 @@ def slices(cut: list[Card], listed: str, table: str) -> tuple[list[Card], list[s
                 "memory_mib": mib,
                 "simulated": False,
                 "parent": parent["uuid"],
+                "instance": instance,
             }
         )
     return found, left_out
 
 
-def _memory(table: str) -> dict[tuple[int, int], int]:
-    """MiB by GPU and MIG device: rows as `|  0    9   0   3  |   9MiB / 16384MiB …`."""
-    row = re.compile(r"\|\s+(\d+)\s+\d+\s+\d+\s+(\d+)\s+\|\s+\d+MiB\s*/\s*(\d+)MiB")
-    found: dict[tuple[int, int], int] = {}
-    for cells in row.finditer(table):
-        found[int(cells[1]), int(cells[2])] = int(cells[3])
-    return found
+def _devices(table: str) -> dict[tuple[int, int], tuple[int, int]]:
+    """GPU instance and MiB by GPU and MIG device: rows as `|  0    9   0   3  |   9MiB / 16384MiB`,
+    which tell GPU, GPU instance, compute instance, MIG device.
+    """
+    row = re.compile(r"\|\s+(\d+)\s+(\d+)\s+\d+\s+(\d+)\s+\|\s+\d+MiB\s*/\s*(\d+)MiB")
+    return {(int(c[1]), int(c[3])): (int(c[2]), int(c[4])) for c in row.finditer(table)}
 
 
 def islands(said: str) -> dict[int, int]:

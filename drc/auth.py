@@ -37,6 +37,7 @@ PERMISSIONS: Mapping[str, str] = {
     "vessels:stop:any": "Stop anybody's vessels.",
     "vessels:connect": "Get the address and the Jupyter token of one's own vessels.",
     "certificates:issue": "Have SSH keys certified, which then open one's vessels for hours.",
+    "messages:answer": "Pass on what owners answer to messages, by a button say.",
     "vessels:conduct": "Report the steps of vessels' lives, with each attempt's token.",
     "sessions:end": "End all of one's own sessions.",
     "tokens:issue": "Make and revoke tokens of one's own, for scripts.",
@@ -94,7 +95,7 @@ ROLES: Mapping[str, frozenset[str]] = {
         }
     ),
     "conductor": frozenset({"vessels:conduct", "hosts:conduct"}),
-    "undertaker": frozenset({"vessels:read:any", "vessels:stop:any"}),
+    "undertaker": frozenset({"vessels:read:any", "vessels:stop:any", "messages:answer"}),
 }
 PEOPLE = frozenset({"service", "researcher", "lead", "operator", "auditor"})
 SIGNERS: Mapping[str, frozenset[str]] = {

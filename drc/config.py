@@ -95,6 +95,12 @@ def need_secret(environ: Mapping[str, str], name: str) -> Hidden:
     return found
 
 
+def is_heard(environ: Mapping[str, str]) -> bool:
+    """Whether `undertaker listen` has a way to hear what people answer by buttons."""
+    names = ("DRC_SLACK_APP_TOKEN", "DRC_SLACK_SIGNING_SECRET")
+    return any(environ.get(name + way) for name in names for way in ("", "_FILE", "_COMMAND"))
+
+
 def count(environ: Mapping[str, str], name: str, default: int) -> int:
     value = environ.get(name, str(default))
     if not value.isascii() or not value.isdigit():

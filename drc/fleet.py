@@ -429,10 +429,19 @@ def claim_message(db: Database, patience: timedelta) -> Row | None:
     return db.one("claim_message", patience=patience)
 
 
-def finish_message(db: Database, id: int, outcome: str, delay: timedelta, trouble: str) -> bool:
+def finish_message(
+    db: Database, id: int, outcome: str, delay: timedelta, trouble: str, recipient: str
+) -> bool:
     return bool(
-        db.one("finish_message", id=id, outcome=outcome, delay=delay, trouble=trouble or None)
-    )
+        db.one(
+            "finish_message", id=id, outcome=outcome, delay=delay, trouble=trouble or None,
+            recipient=recipient or None,
+        )
+    )  # fmt: skip
+
+
+def read_click(db: Database, id: int, recipient: str) -> Row | None:
+    return db.one("read_click", id=id, recipient=recipient)
 
 
 # Events and logs ---------------------------------------------------------------------------------

@@ -73,6 +73,7 @@ def card(uuid: str, index: int, model: str, **more: Any) -> dict[str, Any]:
         "memory_mib": KNOWN_MIB.get(model),
         "simulated": False,
         "parent": None,
+        "instance": None,
         "island": None,
         **more,
     }

@@ -40,6 +40,13 @@ class Channel(Protocol):
         """Raises NotTaken, NobodyKnows."""
         ...
 
+    def recipient(self, message: Message) -> str:
+        """Whose click on it counts, as the channel calls people; empty: nobody's.
+
+        Of one that was taken.
+        """
+        ...
+
     def has(self, message: Message) -> bool:
         """Whether it was taken earlier, as far as one can tell. Raises NotTaken."""
         ...
@@ -79,14 +86,15 @@ def deliver(db: Database, channel: Channel) -> int:
             finish(db, message, outcome, failed.message, AGAIN)
             break
         else:
-            finish(db, message, "sent", "")
+            finish(db, message, "sent", "", recipient=channel.recipient(message))
             taken += 1
     return taken
 
 
 def finish(
-    db: Database, message: Message, outcome: str, trouble: str, delay: timedelta = timedelta()
-) -> None:
-    fleet.finish_message(db, message.id, outcome, delay, trouble)
+    db: Database, message: Message, outcome: str, trouble: str, delay: timedelta = timedelta(),
+    recipient: str = "",
+) -> None:  # fmt: skip
+    fleet.finish_message(db, message.id, outcome, delay, trouble, recipient)
     if trouble:
         log.warning("message %s (%s): %s", message.id, message.title, trouble)

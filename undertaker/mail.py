@@ -68,6 +68,10 @@ class Mail:
             server.login(self.user, self.password)
         return server
 
+    def recipient(self, message: Message) -> str:
+        """It has no buttons."""
+        return ""
+
     def has(self, message: Message) -> bool:
         """It cannot be asked; the same Message-ID lets a mailbox see that one came twice."""
         return False

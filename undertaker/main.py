@@ -1,5 +1,7 @@
 """One round, and then what people are to be told of it. Run by cron, every half hour.
 
+`undertaker listen` hears what they answer by buttons; `undertaker rehearse` does nothing but tell.
+
 Exit status: 0; 4 where Prometheus, the API or Postgres did not answer, and lifetimes alone were
 seen to, if that; 5 for a configuration that cannot be.
 """
@@ -7,16 +9,18 @@ seen to, if that; 5 for a configuration that cannot be.
 import argparse
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from drc import fleet
 from drc.auth import Signer
-from drc.config import need, need_secret, secret
+from drc.config import is_heard, need, need_secret, secret
 from drc.db import Database
-from drc.errors import ApiUnreachable, DrcError, MetricsUnreachable
+from drc.errors import ApiUnreachable, BadInput, DrcError, MetricsUnreachable, Misconfigured
 from drc.machine import parse_lifetime
 from drc.program import Program
 from undertaker.channel import Channel, deliver
@@ -34,7 +38,8 @@ def channel_of(environ: Mapping[str, str]) -> Channel | None:
         from undertaker.slack import Slack
 
         more = {"url": environ["DRC_SLACK_URL"]} if environ.get("DRC_SLACK_URL") else {}
-        return Slack(token.shown, environ.get("DRC_SLACK_CHANNEL", ""), **more)
+        channel = environ.get("DRC_SLACK_CHANNEL", "")
+        return Slack(token.shown, channel, **more, buttons=is_heard(environ))
     mail = secret(environ, "DRC_SMTP_URL")
     if mail:
         from undertaker.mail import Mail
@@ -77,6 +82,45 @@ def rehearsal(environ: Mapping[str, str], words: Sequence[str]) -> int:
     return 0
 
 
+def listen(environ: Mapping[str, str]) -> int:
+    """`undertaker listen`. Raises the family of drc.errors."""
+    import uvicorn
+
+    from undertaker.clicks import ANSWERS_AT, Clicks
+    from undertaker.listen import by_requests, by_socket
+
+    signer = Signer.load(Path(need(environ, "DRC_SIGNING_KEY")))
+    db = Database(need_secret(environ, "DRC_DATABASE_URL").shown, size=1, name="drc-undertaker")
+    us = Program(need(environ, "DRC_URL"), signer, "undertaker", partial(fleet.read_now, db))
+    url = environ.get("DRC_SLACK_URL", "")
+    handle = Clicks(us.client, url or ANSWERS_AT).handle
+    app, signing = (
+        secret(environ, "DRC_SLACK_APP_TOKEN"),
+        secret(environ, "DRC_SLACK_SIGNING_SECRET"),
+    )
+    if app:
+        ended = threading.Event()
+
+        def end(_: int, __: object) -> None:
+            ended.set()
+
+        signal.signal(signal.SIGTERM, end)
+        signal.signal(signal.SIGINT, end)
+        by_socket(app.shown, handle, ended, url)
+    elif signing:
+        host, _, port = environ.get("DRC_SLACK_LISTEN", "127.0.0.1:8423").rpartition(":")
+        if not port.isdecimal():
+            raise Misconfigured("DRC_SLACK_LISTEN is no address and port: 127.0.0.1:8423")
+        uvicorn.run(by_requests(signing.shown, handle), host=host.strip("[]"), port=int(port),
+                    log_level="warning", access_log=False)  # fmt: skip
+    else:
+        raise Misconfigured(
+            "Neither DRC_SLACK_APP_TOKEN nor DRC_SLACK_SIGNING_SECRET is set.",
+            hint="See docs/idle.md.",
+        )
+    return 0
+
+
 def work(environ: Mapping[str, str]) -> int:
     """Raises the family of drc.errors. Returns the exit status."""
     signer = Signer.load(Path(need(environ, "DRC_SIGNING_KEY")))
@@ -109,9 +153,18 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
-        words = sys.argv[1:]
-        is_rehearsal = words[:1] == ["rehearse"]
-        sys.exit(rehearsal(os.environ, words[1:]) if is_rehearsal else work(os.environ))
+        match sys.argv[1:]:
+            case ["rehearse", *words]:
+                sys.exit(rehearsal(os.environ, words))
+            case ["listen"]:
+                sys.exit(listen(os.environ))
+            case []:
+                sys.exit(work(os.environ))
+            case words:
+                raise BadInput(
+                    f"undertaker knows no “{' '.join(words)}”.",
+                    hint="undertaker; undertaker listen; undertaker rehearse --since 30d",
+                )
     except DrcError as failed:
         print(failed.message, failed.hint, file=sys.stderr)  # noqa: T201
         sys.exit(failed.exit_code)

@@ -62,7 +62,7 @@ class Message:
     def text(self) -> str:
         return "\n".join([f"{self.title}.", *self.lines])
 
-    def blocks(self, mention: str = "") -> list[dict[str, Any]]:
+    def blocks(self, mention: str = "", *, buttons: bool = False) -> list[dict[str, Any]]:
         """As Block Kit. `mention`: before the title, where it is not a message to one person."""
         said = f"{mention}*{escaped(self.title)}*\n" + "\n".join(map(escaped, self.lines))
         blocks: list[dict[str, Any]] = [
@@ -71,7 +71,32 @@ class Message:
         if self.spark:
             day = f"`{self.spark}` its busiest GPU in the last 24 hours"
             blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": day}]})
+        if buttons and self.kind != "buried":
+            blocks.append({"type": "actions", "elements": self.buttons()})
         return blocks
+
+    def buttons(self) -> list[dict[str, Any]]:
+        """What its owner can answer; `undertaker.clicks` hears it."""
+        hours = self.body.get("keep_h")
+        keep = f"Keep for {hours:g} work hours" if hours else "Keep it"
+        home = "Its home stays, and what else is in it is kept for a month."
+        if not self.body.get("save"):
+            home = "Its home stays; what else is in it is gone."
+        confirm = {
+            "title": {"type": "plain_text", "text": "Stop it now?"},
+            "text": {"type": "plain_text", "text": home},
+            "confirm": {"type": "plain_text", "text": "Stop it"},
+            "deny": {"type": "plain_text", "text": "No"},
+        }
+        return [
+            *([self.button("keep", keep, style="primary")] if self.body["keeps_left"] else []),
+            self.button("stop", "Stop now", style="danger", confirm=confirm),
+            self.button("why", "Why?"),
+        ]
+
+    def button(self, action: str, text: str, **more: Any) -> dict[str, Any]:
+        label = {"type": "plain_text", "text": text}
+        return {"type": "button", "action_id": action, "value": str(self.id), "text": label, **more}
 
 
 def escaped(text: str) -> str:

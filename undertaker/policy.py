@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -37,6 +38,8 @@ class Words(BaseModel):
     keep_hours: Hours = 12
     most_keeps: Annotated[int, Field(ge=0, le=1000)] = 3
     save: bool = True
+    last_call_minutes: Annotated[float, Field(gt=0, le=1440)] = 60
+    lifetime_days: Annotated[float, Field(gt=0, le=3650)] | None = None
     exempt: bool = False
     exempt_until: date | datetime | None = None
     zone: str = "UTC"
@@ -47,6 +50,7 @@ class Words(BaseModel):
 
 class File(BaseModel):
     model_config = ConfigDict(extra="forbid")
+    step_seconds: Annotated[int, Field(ge=1, le=3600)] = 900
     default: dict[str, Any] = {}
     queue: dict[str, dict[str, Any]] = {}
     user: dict[str, dict[str, Any]] = {}
@@ -64,6 +68,12 @@ class Policy:
     """Per cent of a GPU, on average, up to which it is idle."""
     gap: timedelta = timedelta(minutes=15)
     """Without samples, for so long, nobody minds."""
+    last_call: timedelta = timedelta(hours=1)
+    """Ahead of a burial."""
+    lifetime: timedelta | None = None
+    """Of a vessel, whatever it does and whoever asked for more."""
+    step: timedelta = timedelta(minutes=15)
+    """How long one look at its GPUs is."""
     keep: timedelta = timedelta(hours=12)
     most_keeps: int = 3
     save: bool = True
@@ -108,7 +118,7 @@ class Policies:
             tables += [(f"{kind}.{name}", table) for name, table in named.items()]
         for name, table in tables:
             try:
-                _policy(Words.model_validate({**self.file.default, **table}))
+                self._policy(Words.model_validate({**self.file.default, **table}))
             except ValueError as failed:
                 raise ValueError(f"[{name}] {_short(failed)}") from None
 
@@ -122,31 +132,43 @@ class Policies:
         said |= self.file.vessel.get(f"{owner}/{name}", {})
         key = repr(sorted(said.items()))
         if key not in self.made:
-            self.made[key] = _policy(Words.model_validate(said))
+            self.made[key] = self._policy(Words.model_validate(said))
         return self.made[key]
 
+    @property
+    def step(self) -> timedelta:
+        """How long one look at GPUs is."""
+        return timedelta(seconds=self.file.step_seconds)
 
-def _policy(said: Words) -> Policy:
-    calendar = parse(said.zone, said.hours, said.holidays, frozenset(said.off))
-    until = said.exempt_until
-    if until and until.year > FOR_EVER.year:  # people write 9999-12-31, which no zone can hold
-        until = FOR_EVER
-    if isinstance(until, datetime):
-        until = until if until.tzinfo else until.replace(tzinfo=calendar.zone)
-    elif until is not None:
-        until = datetime.combine(until + timedelta(days=1), time(), calendar.zone)
-    return Policy(
-        calendar=calendar,
-        warn_after=timedelta(hours=said.warn_after),
-        bury_after=timedelta(hours=said.bury_after),
-        threshold=said.threshold,
-        gap=timedelta(minutes=said.gap_minutes),
-        keep=timedelta(hours=said.keep_hours),
-        most_keeps=said.most_keeps,
-        save=said.save,
-        exempt=said.exempt,
-        exempt_until=until.astimezone(UTC) if until else None,
-    )
+    def _policy(self, said: Words) -> Policy:
+        calendar = parse(said.zone, said.hours, said.holidays, frozenset(said.off))
+        days = said.lifetime_days
+        return Policy(
+            calendar=calendar,
+            step=self.step,
+            last_call=timedelta(minutes=said.last_call_minutes),
+            lifetime=timedelta(days=days) if days is not None else None,
+            warn_after=timedelta(hours=said.warn_after),
+            bury_after=timedelta(hours=said.bury_after),
+            threshold=said.threshold,
+            gap=timedelta(minutes=said.gap_minutes),
+            keep=timedelta(hours=said.keep_hours),
+            most_keeps=said.most_keeps,
+            save=said.save,
+            exempt=said.exempt,
+            exempt_until=_instant(said.exempt_until, calendar.zone),
+        )
+
+
+def _instant(said: date | datetime | None, zone: ZoneInfo) -> datetime | None:
+    """The end of a day there, or the time as it is."""
+    if said is None:
+        return None
+    if said.year > FOR_EVER.year:  # people write 9999-12-31, which no zone can hold
+        return FOR_EVER
+    if isinstance(said, datetime):
+        return (said if said.tzinfo else said.replace(tzinfo=zone)).astimezone(UTC)
+    return datetime.combine(said + timedelta(days=1), time(), zone).astimezone(UTC)
 
 
 def _short(failed: Exception) -> str:

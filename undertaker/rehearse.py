@@ -46,7 +46,7 @@ def rehearse(
     now = usage.floor(now)
     begin = now - ((now - since) // EVERY) * EVERY
     rows = fleet.list_past(db, begin)
-    asked = Stretch(begin, now, usage.STEP, is_work=True)
+    asked = Stretch(begin, now, policies.step, is_work=True)
     told = prometheus.ask(asked, sorted({gpu for row in rows for gpu in row["gpus"]}))
     fates: list[Fate] = []
     for row in rows:
@@ -57,7 +57,7 @@ def rehearse(
         looks = [
             look
             for look in usage.looks([asked], row["gpus"], {asked: told}, policy.calendar)
-            if look.begin >= lived[0] - usage.STEP and look.end <= lived[1] + usage.STEP
+            if look.begin >= lived[0] - policies.step and look.end <= lived[1] + policies.step
         ]
         fates.append(fate(row, policy, looks, lived, now))
     return fates
@@ -73,7 +73,7 @@ def fate(
     facts = Facts(
         State.RUNNING, ends_at=datetime.now(UTC) + FAR, started_at=row["from_at"], gpus=gpus
     )
-    reach = policy.warn_after + policy.bury_after + FARTHER
+    reach = policy.warn_after + policy.bury_after + FARTHER * policy.step
     first = 0
     for end, look in enumerate(looks, 1):
         at = look.end

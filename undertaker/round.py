@@ -21,7 +21,7 @@ from undertaker.usage import Prometheus, Stretch
 from undertaker.verdict import Facts, Judgement, Rung, Verdict, by_the_books, judge
 from undertaker.worktime import Calendar
 
-FARTHER = timedelta(hours=8)  # work time that gaps may cost, beside what the rule needs
+FARTHER = 32  # looks of work time that gaps may cost, beside what the rule needs
 DAY = timedelta(hours=24)
 HOUR = timedelta(hours=1)
 RUNGS = {Verdict.WARN: Rung.WARNED, Verdict.CALL: Rung.CALLED, Verdict.KEEP: Rung.ACTIVE}
@@ -115,7 +115,7 @@ def investigate(
     that does not clear.
     """
     doubtful: list[Case] = []
-    for calendar, span, group in grouped(cases, lambda policy: policy.warn_after + usage.STEP):
+    for calendar, span, group in grouped(cases, lambda policy: policy.warn_after + policy.step):
         since = calendar.before(now, span)
         for case, found in look(prometheus, calendar, group, since, now, off=False):
             if is_clear(case, found):
@@ -123,7 +123,7 @@ def investigate(
             else:
                 doubtful.append(case)
     for calendar, span, group in grouped(
-        doubtful, lambda policy: policy.warn_after + policy.bury_after + FARTHER
+        doubtful, lambda policy: policy.warn_after + policy.bury_after + FARTHER * policy.step
     ):
         since = calendar.before(now, span)
         yield from look(prometheus, calendar, group, since, now, off=True)
@@ -153,7 +153,7 @@ def look(
     now: datetime, *, off: bool,
 ) -> Iterator[tuple[Case, Judgement]]:  # fmt: skip
     """The cases, judged with what their GPUs did since then."""
-    asked = usage.stretches(calendar, since, now, off=off)
+    asked = usage.stretches(calendar, since, now, cases[0].policy.step, off=off)
     gpus = sorted({gpu for case in cases for gpu in case.gpus})
     told = {stretch: prometheus.ask(stretch, gpus) for stretch in asked}
     for case in cases:
@@ -186,6 +186,7 @@ def settle(
         "idle_h": round(found.idle / HOUR, 2),
         "unknown_h": round(found.unknown / HOUR, 2),
         "policy": policy.words(),
+        **lives_until(case),
         **(more or {}),
     }
     body = {
@@ -194,6 +195,8 @@ def settle(
         "zone": str(calendar.zone),
         "bury_at": bury_at.isoformat() if bury_at else None,
         "keep_to": keep_to.isoformat(),
+        "keep_h": policy.keep / HOUR,
+        "save": policy.save,
         "keeps_left": max(0, policy.most_keeps - row["keeps"]),
         **(more or {}),
     }
@@ -209,6 +212,14 @@ def settle(
     if is_first and kind:
         log.info("%s of %s is %s: %s", row["name"], row["owner"], kind, found.reason)
     return found.verdict.value
+
+
+def lives_until(case: Case) -> dict[str, Any]:
+    """The end of its life, where the policy sets one before that in the books."""
+    if case.policy.lifetime is None:
+        return {}
+    until = case.facts.started_at + case.policy.lifetime
+    return {"lives_until": until.isoformat()} if until < case.facts.ends_at else {}
 
 
 def bury(client: Client, case: Case, reason: str) -> bool:

@@ -20,9 +20,15 @@ OURS = ("invalid_auth", "not_authed", "token_revoked", "token_expired", "account
 
 
 class Slack:
-    """`fallback`: the channel for those who are not found, if there is one."""
+    """`fallback`: the channel for those who are not found, if there is one. `buttons`: whether
+    anybody hears clicks (undertaker.listen); in that channel nobody could tell whose they are.
+    """
 
-    def __init__(self, token: str, fallback: str = "", url: str = WebClient.BASE_URL) -> None:
+    def __init__(
+        self, token: str, fallback: str = "", url: str = WebClient.BASE_URL, *,
+        buttons: bool = False,
+    ) -> None:  # fmt: skip
+        self.buttons = buttons
         # the SDK would try again by itself after a cut connection, and so post twice
         self.client = WebClient(token=token, base_url=url, retry_handlers=[], timeout=15)
         self.fallback = fallback
@@ -35,7 +41,7 @@ class Slack:
             self.client.chat_postMessage(
                 channel=person or self.fallback,
                 text=mention + message.text,
-                blocks=message.blocks(mention),
+                blocks=message.blocks(mention, buttons=self.buttons and bool(person)),
                 metadata={"event_type": EVENT, "event_payload": {"id": str(message.id)}},
                 unfurl_links=False,
             )
@@ -45,6 +51,9 @@ class Slack:
             raise unreachable(failed) from None
         except (OSError, SlackClientError, ValueError) as failed:
             raise NobodyKnows(f"Slack broke off: {type(failed).__name__}") from None
+
+    def recipient(self, message: Message) -> str:
+        return self.people.get(message.called, "")
 
     def has(self, message: Message) -> bool:
         """By our id, which it bears."""

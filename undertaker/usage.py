@@ -1,7 +1,8 @@
 """How busy GPUs were, from Prometheus: few queries, each for many GPUs and a stretch of time.
 
-A look is a quarter of an hour, counted back from now. Of work time there is a look after the other;
-of a stretch without work there is one, which only tells whether anything ran.
+A look is a quarter of an hour, unless the policy says otherwise, counted back from now. Of work
+time there is a look after the other; of a stretch without work there is one, which only tells
+whether anything ran.
 """
 
 import json
@@ -18,8 +19,9 @@ from drc.errors import MetricsUnreachable
 from undertaker.verdict import NONE, Look
 from undertaker.worktime import Calendar
 
-STEP = timedelta(minutes=15)
 UTILISATION = "DCGM_FI_DEV_GPU_UTIL"
+OF_SLICES = "DCGM_FI_PROF_GR_ENGINE_ACTIVE"
+"""From 0 to 1; the other is not there for slices (DCGM)."""
 AT_ONCE = 1000  # GPUs in one query: 40 kB of it are their names
 PATIENCE = 60.0  # seconds for an answer
 
@@ -37,19 +39,24 @@ class Stretch:
     is_work: bool
 
 
-def stretches(calendar: Calendar, since: datetime, now: datetime, *, off: bool) -> list[Stretch]:
-    """What is asked for to see the time between two instants. `off`: also the time without work."""
+def stretches(
+    calendar: Calendar, since: datetime, now: datetime, step: timedelta, *, off: bool
+) -> list[Stretch]:
+    """What is asked for to see the time between two instants, in looks of a step.
+
+    `off`: also the time without work.
+    """
     found: list[Stretch] = []
     last = since
     for begin, end in calendar.spans(since, now):
         # looks are counted back from now, so the first and last of a span may reach beyond it
-        first = now - math.floor((now - begin) / STEP) * STEP
-        if first <= begin or (found and first - STEP < last):  # what was seen is not seen twice
-            first += STEP
-        final = now - math.floor((now - end) / STEP) * STEP
-        if off and first - STEP > last:
-            found.append(Stretch(last, first - STEP, first - STEP - last, is_work=False))
-        found.append(Stretch(first - STEP, final, STEP, is_work=True))
+        first = now - math.floor((now - begin) / step) * step
+        if first <= begin or (found and first - step < last):  # what was seen is not seen twice
+            first += step
+        final = now - math.floor((now - end) / step) * step
+        if off and first - step > last:
+            found.append(Stretch(last, first - step, first - step - last, is_work=False))
+        found.append(Stretch(first - step, final, step, is_work=True))
         last = final
     if off and now > last:
         found.append(Stretch(last, now, now - last, is_work=False))
@@ -87,7 +94,11 @@ def whiles(
 
 
 class Prometheus:
-    """Its HTTP API. Raises MetricsUnreachable."""
+    """Its HTTP API. Raises MetricsUnreachable.
+
+    A GPU is called by its UUID here; a MIG slice by that of its card and its GPU instance there,
+    as `GPU-…/3`, since its series bear the card's.
+    """
 
     def __init__(self, url: str) -> None:
         self.http = httpx.Client(base_url=url, timeout=PATIENCE, trust_env=False)
@@ -95,25 +106,32 @@ class Prometheus:
 
     def ask(self, stretch: Stretch, gpus: Sequence[str]) -> dict[str, dict[int, float]]:
         """How busy each GPU was in the looks of a stretch; one that nobody saw is left out."""
-        seconds = int(stretch.each.total_seconds())
         told: dict[str, dict[int, float]] = {}
-        names = sorted(gpus)
-        for some in (names[at : at + AT_ONCE] for at in range(0, len(names), AT_ONCE)):
-            # duplicates: two Prometheis that scrape the same, a job mapping of several jobs
-            kind = "avg" if stretch.is_work else "max"
-            query = (
-                f'max by (UUID) ({kind}_over_time({UTILISATION}{{UUID=~"{"|".join(some)}",'
-                f'GPU_I_ID=""}}[{seconds}s]))'
-            )
-            start = stretch.begin + stretch.each
-            answer = self._call(
-                query=query, start=str(int(start.timestamp())),
-                end=str(int(stretch.end.timestamp())), step=str(seconds),
-            )  # fmt: skip
-            for series in answer:
-                points = told.setdefault(str(series["metric"].get("UUID", "")), {})
-                points.update(_numbers(series["values"]))
+        whole = sorted(gpu for gpu in gpus if "/" not in gpu)
+        cut = sorted({gpu.partition("/")[0] for gpu in gpus if "/" in gpu})
+        for some in in_parts(whole):
+            self._ask(stretch, f'{UTILISATION}{{UUID=~"{some}",GPU_I_ID=""}}', 1, told)
+        for some in in_parts(cut):
+            self._ask(stretch, f'{OF_SLICES}{{UUID=~"{some}",GPU_I_ID!=""}}', 100, told)
         return told
+
+    def _ask(
+        self, stretch: Stretch, series: str, scale: int, told: dict[str, dict[int, float]]
+    ) -> None:
+        """Adds to `told`."""
+        seconds = int(stretch.each.total_seconds())
+        kind = "avg" if stretch.is_work else "max"
+        start = stretch.begin + stretch.each
+        answer = self._call(
+            # duplicates: two Prometheis that scrape the same, a job mapping of several jobs
+            query=f"{scale} * max by (UUID, GPU_I_ID) ({kind}_over_time({series}[{seconds}s]))",
+            start=str(int(start.timestamp())), end=str(int(stretch.end.timestamp())),
+            step=str(seconds),
+        )  # fmt: skip
+        for one in answer:
+            labels = one["metric"]
+            gpu = "/".join(filter(None, (labels.get("UUID", ""), labels.get("GPU_I_ID", ""))))
+            told.setdefault(gpu, {}).update(_numbers(one["values"]))
 
     def _call(self, **form: str) -> list[dict[str, Any]]:
         self.queries += 1
@@ -134,6 +152,12 @@ class Prometheus:
 
     def close(self) -> None:
         self.http.close()
+
+
+def in_parts(names: Sequence[str]) -> Iterator[str]:
+    """As regular expressions of not too many names."""
+    for at in range(0, len(names), AT_ONCE):
+        yield "|".join(names[at : at + AT_ONCE])
 
 
 def _numbers(values: Iterable[tuple[float, str]]) -> Iterator[tuple[int, float]]:

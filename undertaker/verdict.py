@@ -13,8 +13,7 @@ from enum import StrEnum
 from drc.vessel import AGEING, State
 from undertaker.policy import Policy
 
-LAST_CALL = timedelta(hours=1)
-JITTER = timedelta(minutes=5)  # by which rounds of cron may be apart by less than they should
+JITTER = 1 / 3  # of a look: by which rounds of cron may be apart by less than they should
 NONE = timedelta()
 
 
@@ -122,6 +121,9 @@ def by_the_books(facts: Facts, policy: Policy, now: datetime) -> Judgement | Non
         return Judgement(Verdict.KEEP, f"it is {facts.state}")
     if now >= facts.ends_at:
         return Judgement(Verdict.BURY, f"its lifetime ended at {show(facts.ends_at, policy)}")
+    if policy.lifetime and now >= facts.started_at + policy.lifetime:
+        days = policy.lifetime / timedelta(days=1)
+        return Judgement(Verdict.BURY, f"the policy lets it live for {days:g} days at most")
     excuse = excused(facts, policy, now)
     if excuse:
         return Judgement(Verdict.KEEP, excuse)
@@ -172,7 +174,7 @@ def walk(facts: Facts, looks: Sequence[Look], policy: Policy, now: datetime) -> 
         streak.unknown += gap[1] - bridged
         idle = look.work + bridged
         streak.idle += idle
-        if facts.told_at and look.begin >= facts.told_at - JITTER:
+        if facts.told_at and look.begin >= facts.told_at - JITTER * policy.step:
             streak.since_told += idle
         worked = look.work.total_seconds()
         totals = [t + (b or 0) * worked for t, b in zip(totals, look.busy, strict=True)]
@@ -218,11 +220,13 @@ def climb(
         why = f"{why}; its owner could not be told yet"
         return replace(found, reason=why, remaining=remaining)
     if facts.rung is Rung.WARNED:
-        verdict = Verdict.CALL if remaining <= LAST_CALL else Verdict.STAY
-        return replace(found, verdict=verdict, reason=why, remaining=max(remaining, LAST_CALL))
+        verdict = Verdict.CALL if remaining <= policy.last_call else Verdict.STAY
+        return replace(
+            found, verdict=verdict, reason=why, remaining=max(remaining, policy.last_call)
+        )
     since_call = policy.calendar.between(facts.called_at or now, now)
-    remaining = max(remaining, LAST_CALL - since_call)
-    verdict = Verdict.BURY if remaining <= JITTER else Verdict.STAY
+    remaining = max(remaining, policy.last_call - since_call)
+    verdict = Verdict.BURY if remaining <= JITTER * policy.step else Verdict.STAY
     return replace(found, verdict=verdict, reason=why, remaining=max(remaining, NONE))
 
 
@@ -231,8 +235,10 @@ def unknown(streak: Streak) -> str:
 
 
 def hours(span: timedelta) -> str:
-    """`6 h`, `45 min`, `1.5 h`."""
+    """`6 h`, `45 min`, `1.5 h`, `20 s`."""
     minutes = span.total_seconds() / 60
+    if 0 < minutes < 1:
+        return f"{span.total_seconds():.0f} s"
     return f"{minutes:.0f} min" if minutes < 59.5 else f"{round(minutes / 60, 1):g} h"
 
 

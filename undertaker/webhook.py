@@ -43,6 +43,10 @@ class Webhook:
             refused.delay = timedelta(seconds=int(after))
         raise refused
 
+    def recipient(self, message: Message) -> str:
+        """It has no buttons."""
+        return ""
+
     def has(self, message: Message) -> bool:
         """It cannot be asked."""
         return False

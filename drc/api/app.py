@@ -10,6 +10,7 @@ from drc import __version__, fleet, sshca
 from drc.api import (
     audit,
     certificates,
+    clicks,
     conduct,
     events,
     fleetwide,
@@ -103,7 +104,7 @@ def create_app(context: Context) -> FastAPI:
         return {"status": "ok", "version": __version__}
 
     people = (sessions, tokens, keys, certificates, audit)
-    for routes in (*people, vessels, idle, logs, fleetwide, images, events, conduct):
+    for routes in (*people, vessels, idle, clicks, logs, fleetwide, images, events, conduct):
         app.include_router(routes.routes.router)
     app.include_router(operations.router)
     handlers.install(app)

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from drc import fleet
 from drc.api.access import Here, Owner, Routes
+from drc.api.context import Context
 from drc.api.shapes import Idleness, KeepRequest, Kept
 from drc.api.vessels import of_name, read
 from drc.db import Row
@@ -17,7 +18,10 @@ routes = Routes("idle")
 @routes.get("/vessels/{name}/why", "vessels:read")
 def why(name: str, owner: Owner, here: Here) -> Idleness:
     """How the undertaker last judged a vessel, by which samples, and what it will do when."""
-    id = of_name(here, owner, name)
+    return of_id(here, of_name(here, owner, name))
+
+
+def of_id(here: Context, id: str) -> Idleness:
     row, known = read(here, id), fleet.read_idle(here.db, id) or {}
     return Idleness(name=row["name"], state=row["state"], ends_at=row["ends_at"], **known)
 
@@ -25,13 +29,17 @@ def why(name: str, owner: Owner, here: Here) -> Idleness:
 @routes.post("/vessels/{name}/keep", "vessels:extend")
 def keep(name: str, request: KeepRequest, owner: Owner, here: Here) -> Kept:
     """Its idleness does not count until then, as far and as often as the policy lets one."""
-    id = of_name(here, owner, name)
-    kept = fleet.keep_vessel(here.db, id, owner["id"], request.until, request.why)
-    known = fleet.read_idle(here.db, id)
-    if kept is None and known and is_kept(known, request.until, fleet.read_now(here.db)):
-        return Kept(kept_until=known["kept_until"], keeps_left=known["keeps_left"])
+    return keep_by(here, of_name(here, owner, name), owner["id"], request.until, request.why)
+
+
+def keep_by(here: Context, id: str, owner_id: int, until: datetime | None, why: str) -> Kept:
+    """Raises WrongState, BadInput."""
+    kept = fleet.keep_vessel(here.db, id, owner_id, until, why)
     if kept is None:
-        raise why_not_kept(read(here, id), known, fleet.read_now(here.db), request.until)
+        known, now = fleet.read_idle(here.db, id), fleet.read_now(here.db)
+        if known is None or not is_kept(known, until, now):
+            raise why_not_kept(read(here, id), known, now, until)
+        return Kept(kept_until=known["kept_until"], keeps_left=known["keeps_left"])
     here.doorbell.ring(EVENTS)
     return Kept(**kept)
 

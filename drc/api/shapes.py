@@ -2,7 +2,7 @@
 
 import re
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -193,6 +193,9 @@ class FoundGpu(Strict):
     memory_mib: int = Field(gt=0)
     simulated: bool = False
     parent: str | None = Field(None, description="the card that it is a slice of")
+    instance: int | None = Field(
+        None, description="which GPU instance of that card, as nvidia-smi and DCGM count them"
+    )
     island: int | None = Field(None, description="cards of one island are joined by NVLink")
 
 
@@ -282,6 +285,14 @@ class Kept(BaseModel):
     keeps_left: int
 
 
+class Click(Strict):
+    action: Literal["keep", "stop", "why"]
+    channel: str = Field(max_length=50, description="where: Slack")
+    recipient: str = Field(
+        min_length=1, max_length=100, description="who clicked, as the channel calls them"
+    )
+
+
 class Idleness(BaseModel):
     """How a vessel was last judged, and what comes next; `reason` is the rest of a sentence."""
 
@@ -303,6 +314,14 @@ class Idleness(BaseModel):
     kept_why: str | None = None
     keep_to: datetime | None = Field(None, description="the farthest that one more keep reaches")
     keeps_left: int | None = None
+
+
+class Clicked(BaseModel):
+    """What came of a click."""
+
+    zone: str = Field(description="the owner's time zone")
+    kept: Kept | None = Field(None, description="null: it is not kept")
+    why: Idleness
 
 
 class SavedReport(Strict):

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from drc.config import BUILD_ENVIRONMENT
+from drc.config import BUILD_ENVIRONMENT, is_heard
 from drc.errors import DrcError
 from drc.up.postgres import Postgres
 from drc.up.state import USER, Choices, State
@@ -62,12 +62,14 @@ def programs(state: State, choices: Choices, postgres: Postgres) -> list[Program
         "DRC_SIGNING_KEY": str(keys / "undertaker.pem"),
         **state.idle(),
     }
+    listener = [Program("listener", [python, "-m", "undertaker.main", "listen"], undertaker)]
     sshd = ["/usr/sbin/sshd", "-D", "-e", "-f", str(state.path("ssh", "sshd_config"))]
     return [
         Program("sshd", sshd, as_root=True),
         Program("api", [python, "-m", "drc.api"], api),
         Program("conductor", [python, "-m", "conductor.main"], conductor),
         Program("undertaker", [python, "-m", "undertaker.main"], undertaker, every=ROUND),
+        *(listener if is_heard(undertaker) else []),
     ]
 
 

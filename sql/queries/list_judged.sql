@@ -3,7 +3,7 @@
 -- the youngest.
 -- Parameters: none. Zero rows: nobody lives.
 SELECT v.id, v.owner_id, v.name, o.login AS owner, coalesce(o.name, '') AS called, v.state,
-       v.ends_at, v.queues, coalesce(g.uuids, '{}') AS gpus,
+       v.ends_at, v.queues, coalesce(g.measured, '{}') AS gpus,
        greatest(coalesce(g.from_at, v.created_at), s.created_at) AS started_at,
        coalesce(i.rung, 'active') AS rung, i.warned_at, i.called_at, i.kept_until, i.kept_at,
        greatest(i.kept_until, s.kept_until) AS any_kept_until, coalesce(i.keeps, 0) AS keeps,
@@ -17,7 +17,7 @@ LEFT JOIN LATERAL (
   ORDER BY m.id DESC LIMIT 1
 ) m ON true
 LEFT JOIN LATERAL (
-  SELECT array_agg(c.uuid ORDER BY c.idx) AS uuids, min(h.from_at) AS from_at
+  SELECT array_agg(c.measured ORDER BY c.idx) AS measured, min(h.from_at) AS from_at
   FROM gpu c LEFT JOIN held h ON h.gpu_id = c.id AND h.until_at IS NULL AND h.vessel_id = v.id
   WHERE c.host_id = v.host_id AND c.vessel_id = coalesce(v.shares_id, v.id)
 ) g ON true

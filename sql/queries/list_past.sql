@@ -1,6 +1,6 @@
 -- Who held which GPUs in the past, by vessel. Parameters: since timestamptz. Zero rows: nobody.
 SELECT v.id, v.name, o.login AS owner, coalesce(o.name, '') AS called, v.queues, v.ends_at, v.state,
-       array_agg(DISTINCT g.uuid) AS gpus, min(h.from_at) AS from_at,
+       array_agg(DISTINCT g.measured) AS gpus, min(h.from_at) AS from_at,
        CASE WHEN bool_or(h.until_at IS NULL) THEN now() ELSE max(h.until_at) END AS until_at
 FROM held h
 JOIN vessel v ON v.id = h.vessel_id

@@ -1,13 +1,14 @@
 -- What a conductor found a host to be; it is well. A card that is gone is not forgotten: it is ill, and
 -- whoever holds it goes on holding it.
 -- Parameters: id int, docker_version text, cpus int, millicpus int, memory_mib int, facts jsonb,
---   gpus jsonb (uuid, index, name, model, memory_mib, simulated, parent, island).
+--   gpus jsonb (uuid, index, name, model, memory_mib, simulated, parent, instance,
+--   island).
 -- Zero rows: no such host.
 -- Locks: the host's row, so that nobody takes or gives back its cards meanwhile, then cards, counters.
 WITH seen AS MATERIALIZED (
   SELECT * FROM jsonb_to_recordset(%(gpus)s::jsonb)
     AS g (uuid text, index smallint, name text, model text, memory_mib int, simulated boolean,
-          parent text, island smallint)
+          parent text, instance int, island smallint)
 ),
 h AS MATERIALIZED (
   SELECT id, queues, open FROM host
@@ -22,21 +23,23 @@ gone AS (
   RETURNING g.model, g.memory_mib, g.vessel_id
 ),
 back AS (
-  UPDATE gpu g SET ill = NULL, idx = s.index, island = s.island
+  UPDATE gpu g SET ill = NULL, idx = s.index, island = s.island, instance = s.instance
   FROM h, seen s
   WHERE g.host_id = h.id AND NOT g.removed AND s.uuid = g.uuid AND g.ill LIKE 'gone:%%'
   RETURNING g.model, g.memory_mib, g.vessel_id
 ),
 renumbered AS (
-  UPDATE gpu g SET idx = s.index, island = s.island
+  UPDATE gpu g SET idx = s.index, island = s.island, instance = s.instance
   FROM h, seen s
   WHERE g.host_id = h.id AND NOT g.removed AND s.uuid = g.uuid
     AND (g.ill IS NULL OR g.ill NOT LIKE 'gone:%%')
-    AND (g.idx, g.island) IS DISTINCT FROM (s.index, s.island)
+    AND (g.idx, g.island, g.instance) IS DISTINCT FROM (s.index, s.island, s.instance)
 ),
 added AS (
-  INSERT INTO gpu (host_id, uuid, idx, name, model, memory_mib, simulated, parent, island)
-  SELECT h.id, s.uuid, s.index, s.name, s.model, s.memory_mib, s.simulated, s.parent, s.island
+  INSERT INTO gpu (host_id, uuid, idx, name, model, memory_mib, simulated, parent, instance,
+                   island)
+  SELECT h.id, s.uuid, s.index, s.name, s.model, s.memory_mib, s.simulated, s.parent, s.instance,
+         s.island
   FROM h, seen s
   WHERE NOT EXISTS (SELECT FROM gpu g WHERE g.uuid = s.uuid AND g.host_id = h.id AND NOT g.removed)
   ORDER BY s.index

@@ -442,6 +442,7 @@ class Machine:
 
     def start_sshd(self, *, reached: bool = True) -> None:
         with self.log.open("ab") as log:
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # as a boot makes it
             self.sshd = subprocess.Popen(
                 self.inside("/usr/sbin/sshd", "-D", "-e", "-f", self.folder / "sshd_config"),
                 stdout=log,

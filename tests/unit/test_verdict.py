@@ -33,7 +33,7 @@ def at(text: str) -> datetime:
 
 
 def seen(since: str, until: str, *gpus: Busy) -> list[Look]:
-    asked = stretches(POLICY.calendar, at(since), at(until), off=True)
+    asked = stretches(POLICY.calendar, at(since), at(until), POLICY.step, off=True)
     found = looks(asked, (), {stretch: {} for stretch in asked}, POLICY.calendar)
     return [replace(look, busy=tuple(gpu(look.begin) for gpu in gpus or [idle])) for look in found]
 
@@ -242,6 +242,6 @@ def test_a_threshold_that_no_float_is_exactly() -> None:
 
 def test_a_short_break_makes_no_look_twice() -> None:
     calendar = parse("UTC", {"mon": "9:00-12:00, 12:10-18:00"})
-    asked = stretches(calendar, at("mon 8:00"), at("mon 15:13"), off=True)
+    asked = stretches(calendar, at("mon 8:00"), at("mon 15:13"), POLICY.step, off=True)
     for one, other in pairwise(asked):
         assert one.end <= other.begin

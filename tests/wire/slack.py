@@ -130,7 +130,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         is_json = self.headers.get_content_type() == "application/json"
         params = json.loads(body) if is_json else dict(parse_qsl(body, keep_blank_values=True))
         method = self.path.removeprefix("/api/")
-        answer = self.slack.handle(method, params, self.headers.get("Authorization"))
+        if self.path.startswith("/api/answers/"):
+            answer = self.slack.take(self.path, params)
+        else:
+            answer = self.slack.handle(method, params, self.headers.get("Authorization"))
         if not answer.status:
             return
         self.send_response(answer.status)
@@ -156,12 +159,17 @@ class Slack:
         self.errors: deque[Answer | None] = deque()
         self.fallen: Answer | None = None
         """What it answers to everything."""
+        self.app_token, self.socket_url = "xapp-1", ""
+        """What opens a socket for clicks, and where that is."""
+        self.answers: list[tuple[str, dict[str, Any]]] = []
+        """What came to response_urls: of which message's, by its ts, and what."""
         self.last = 0
         self.lock = threading.Lock()
         self.methods = {
             "auth.test": lambda _: BOT, "users.lookupByEmail": self.lookup,
             "conversations.open": self.open, "conversations.history": self.history,
             "chat.postMessage": self.post, "chat.update": self.update,
+            "apps.connections.open": lambda _: {"url": self.socket_url},
         }  # fmt: skip
         # bound and never listening: the port stays ours while the server is down
         self.seat = socket.socket()
@@ -209,7 +217,8 @@ class Slack:
             if error and not error.takes:
                 return error
             try:
-                if asker != f"Bearer {self.token}":
+                opens = method == "apps.connections.open"
+                if asker != f"Bearer {self.app_token if opens else self.token}":
                     raise Refused("invalid_auth")
                 if method not in self.methods:
                     raise Refused("unknown_method")
@@ -272,6 +281,37 @@ class Slack:
         message.text, message.blocks, metadata = self.content(params)
         message.metadata = metadata if "metadata" in params else message.metadata
         return {"channel": where[0], "ts": message.ts, "text": message.text}
+
+    def press(self, message: Message, action: str, user: str) -> dict[str, Any]:
+        """What Slack sends when somebody clicks on one of a message's buttons."""
+        (button,) = (
+            each for block in message.blocks if block["type"] == "actions"
+            for each in block["elements"] if each["action_id"] == action
+        )  # fmt: skip
+        return {
+            "type": "block_actions",
+            "user": {"id": user, "username": user.lower(), "team_id": "T1"},
+            "api_app_id": "A1",
+            "container": {"type": "message", "message_ts": message.ts,
+                          "channel_id": message.channel, "is_ephemeral": False},
+            "channel": {"id": message.channel, "name": "directmessage"},
+            "message": message.shown(),
+            "response_url": f"{self.url}answers/{message.ts}",
+            "actions": [{**button, "block_id": "b1", "action_ts": "1.0"}],
+        }  # fmt: skip
+
+    def take(self, path: str, params: dict[str, Any]) -> Answer:
+        """What a response_url is told. The real one takes five in half an hour."""
+        ts = path.rpartition("/")[2]
+        message = next((m for m in self.messages if m.ts == ts), None)
+        if message is None or len([1 for used, _ in self.answers if used == ts]) >= 5:
+            return Answer(404, "used_url" if message else "no_service")
+        if [*faults(params.get("blocks") or [], BLOCKS, "/blocks")]:
+            return Answer(400, "invalid_blocks")
+        self.answers.append((ts, params))
+        if params.get("replace_original"):
+            message.text, message.blocks = params["text"], params.get("blocks") or []
+        return Answer(200, "ok")
 
     def history(self, params: dict[str, Any]) -> dict[str, Any]:
         """Newest first, and no replies in threads: as the real one, of which this is a part."""
