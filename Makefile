@@ -8,7 +8,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 UV = $(shell command -v uv || echo .uv/bin/uv)
 RUN = .venv/bin/
 
-.PHONY: help up down clean dev images check format test test-docker test-fast bench lock
+.PHONY: help up down clean demo-idle dev images check format test test-docker test-fast bench lock
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,12 @@ down: ## stop drc; vessels go on
 clean: ## take away everything that make up made; homes only with PURGE=homes
 	@"$(STATE)/venv/bin/drc" down --state "$(STATE)" --clean --purge "$(PURGE)"
 	@$(SUDO) sh deploy/uninstall "$(STATE)"
+
+demo-idle: ## a day of an idle vessel in half a minute: warned, kept, warned, buried, back again
+	@$(MAKE) --no-print-directory up ARGS="$(ARGS) --metrics --no-vessel"
+	@"$(STATE)/venv/bin/drc" create napping --gpus 2
+	@$(SUDO) "$(STATE)/venv/bin/python" -m demo.idle "$(STATE)" "$$("$(STATE)/venv/bin/drc" show napping --json | sed -n 's/.*"owner": "\(.*\)".*/\1/p')" napping
+	@"$(STATE)/venv/bin/drc" events napping
 
 dev: .venv ## the environment for working on drc, in .venv
 

@@ -425,6 +425,10 @@ def keep_vessel(
     return db.one("keep_vessel", id=id, owner_id=owner_id, until=until, why=why)
 
 
+def list_simulated(db: Database) -> list[Row]:
+    return db.all("list_simulated")
+
+
 def claim_message(db: Database, patience: timedelta) -> Row | None:
     return db.one("claim_message", patience=patience)
 

@@ -78,7 +78,7 @@ class Message:
     def buttons(self) -> list[dict[str, Any]]:
         """What its owner can answer; `undertaker.clicks` hears it."""
         hours = self.body.get("keep_h")
-        keep = f"Keep for {hours:g} work hours" if hours else "Keep it"
+        keep = f"Keep for {hours:g} work hours" if hours and hours >= 1 else "Keep it"
         home = "Its home stays, and what else is in it is kept for a month."
         if not self.body.get("save"):
             home = "Its home stays; what else is in it is gone."

@@ -24,6 +24,7 @@ from drc.errors import Misconfigured
 from undertaker.worktime import Calendar, parse
 
 FOR_EVER = datetime(9000, 1, 1, tzinfo=UTC)
+MOST_LOOKS = 10_000  # Prometheus answers with 11,000 points at most
 Hours = Annotated[float, Field(gt=0, le=1000)]
 
 
@@ -141,6 +142,9 @@ class Policies:
         return timedelta(seconds=self.file.step_seconds)
 
     def _policy(self, said: Words) -> Policy:
+        hours = said.warn_after + said.bury_after
+        if timedelta(hours=hours) / self.step > MOST_LOOKS:
+            raise ValueError(f"step_seconds is too small to look at {hours:g} hours")
         calendar = parse(said.zone, said.hours, said.holidays, frozenset(said.off))
         days = said.lifetime_days
         return Policy(

@@ -42,6 +42,12 @@ from drc.db import Database, migrate
 from drc.secret import Secrets
 from drc.sshca import Authority
 
+MODULES = (
+    *(sessions, tokens, keys, certificates, audit),
+    *(vessels, idle, clicks, logs, fleetwide, images, events, conduct),
+)
+"""Whose routes the API has, beside its own."""
+
 operations = Routes("operations")
 
 
@@ -103,9 +109,8 @@ def create_app(context: Context) -> FastAPI:
         fleet.read_now(context.db)
         return {"status": "ok", "version": __version__}
 
-    people = (sessions, tokens, keys, certificates, audit)
-    for routes in (*people, vessels, idle, clicks, logs, fleetwide, images, events, conduct):
-        app.include_router(routes.routes.router)
+    for module in MODULES:
+        app.include_router(module.routes.router)
     app.include_router(operations.router)
     handlers.install(app)
     app.add_middleware(limits.Guard)

@@ -17,6 +17,9 @@ def up(
         int | None, ASK(help="Vessels' SSH ports begin above. Default: 22000.")
     ] = None,
     docker_socket: Annotated[str | None, ASK(help="Default: /var/run/docker.sock.")] = None,
+    metrics: Annotated[
+        bool | None, ASK("--metrics/--no-metrics", help="A Prometheus of its own, for idleness.")
+    ] = None,
     state: Annotated[
         str, ASK(envvar="DRC_STATE", help="Where everything is kept.")
     ] = "/var/lib/drc",
@@ -35,6 +38,7 @@ def up(
         "sshd_port": sshd_port,
         "ports_from": ports_from,
         "docker_socket": docker_socket,
+        "metrics": metrics,
     }
     say("drc", bold=True)
     if os.environ.get("SUDO_USER") and os.geteuid() == 0:

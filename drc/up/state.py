@@ -26,6 +26,7 @@ class Choices:
     docker_socket: str = "/var/run/docker.sock"
     simulate: str = "a100:4"
     berths: int = 2
+    metrics: bool = False
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from drc.config import BUILD_ENVIRONMENT, is_heard
 from drc.errors import DrcError
+from drc.up import prometheus
 from drc.up.postgres import Postgres
 from drc.up.state import USER, Choices, State
 
@@ -62,6 +63,14 @@ def programs(state: State, choices: Choices, postgres: Postgres) -> list[Program
         "DRC_SIGNING_KEY": str(keys / "undertaker.pem"),
         **state.idle(),
     }
+    if choices.metrics:
+        undertaker.setdefault("DRC_PROMETHEUS_URL", prometheus.url(choices))
+    exporter = [python, "-m", "drc.up.exporter", str(prometheus.ports(choices)[1]),
+                str(prometheus.usage_file(state))]  # fmt: skip
+    measuring = [
+        Program("prometheus", prometheus.command(state, choices)),
+        Program("exporter", exporter, {"DRC_DATABASE_URL": postgres.url("drc_undertaker")}),
+    ]
     listener = [Program("listener", [python, "-m", "undertaker.main", "listen"], undertaker)]
     sshd = ["/usr/sbin/sshd", "-D", "-e", "-f", str(state.path("ssh", "sshd_config"))]
     return [
@@ -70,6 +79,7 @@ def programs(state: State, choices: Choices, postgres: Postgres) -> list[Program
         Program("conductor", [python, "-m", "conductor.main"], conductor),
         Program("undertaker", [python, "-m", "undertaker.main"], undertaker, every=ROUND),
         *(listener if is_heard(undertaker) else []),
+        *(measuring if choices.metrics else []),
     ]
 
 

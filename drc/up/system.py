@@ -23,7 +23,7 @@ from drc.auth import Signer
 from drc.client import Client
 from drc.db import Database, migrate, prune_audit
 from drc.errors import ApiUnreachable, DrcError, HostUnreachable, Misconfigured
-from drc.up import images, machine, secrets
+from drc.up import images, machine, prometheus, secrets
 from drc.up.content import digest
 from drc.up.postgres import Postgres
 from drc.up.state import USER, Choices, Made, State, is_alive, read_pid
@@ -36,6 +36,7 @@ PROGRAMS = {
     "ssh-keygen": "openssh-client",
     "iptables": "iptables",
 }
+METRICS = {"prometheus": "prometheus"}
 
 
 def say(what: str, detail: str = "", since: float | None = None) -> None:
@@ -52,7 +53,7 @@ def up(state: State, person: str, told: dict[str, Any]) -> dict[str, Any]:
     state.make()
     with state.locked():
         choices, made = state.choices(**told), state.made()
-        install(PROGRAMS, made)
+        install({**PROGRAMS, **(METRICS if choices.metrics else {})}, made)
         if machine.add_user(made):
             say("user", f"{USER}, for Postgres, API and conductor")
         state.note(made)
@@ -73,12 +74,16 @@ def up(state: State, person: str, told: dict[str, Any]) -> dict[str, Any]:
         say("postgres", "embedded", begun)
 
         begun = time.monotonic()
+        if choices.metrics:
+            prometheus.configure(state, choices)
         start_programs(state, choices)
         url = f"http://127.0.0.1:{choices.port}"
         token = sign(state, person)
         client = Client(url, lambda: token)
         wait_for_api(state, client)
         say("programs", "API, conductor, undertaker's timer", begun)
+        if choices.metrics:
+            say("metrics", f"Prometheus at {prometheus.url(choices)}")
 
         begun = time.monotonic()
         host = ensure_host(client, choices, host_key, told.get("simulate") is not None)
@@ -145,7 +150,10 @@ def start_programs(state: State, choices: Choices) -> None:
         return
     if running:
         end(running, 20)
-    for port, option in ((choices.port, "--port"), (choices.sshd_port, "--sshd-port")):
+    wants = [(choices.port, "--port"), (choices.sshd_port, "--sshd-port")]
+    if choices.metrics:
+        wants += [(port, "--port") for port in prometheus.ports(choices)]
+    for port, option in wants:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

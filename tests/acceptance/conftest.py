@@ -37,7 +37,7 @@ def copy_checkout(target: Path) -> None:
             shutil.copy2(ROOT / name, target / name)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Person, str]]:
     """A person for whom `make up` has just ended, and what it said."""
     if os.geteuid() != 0:

@@ -148,3 +148,19 @@ def test_any_image_of_debian_becomes_a_vessel(up: Up) -> None:
     said = person.run("drc create ernie --like bert")
     assert "building" not in said
     person.run("drc stop ernie")
+
+
+def test_a_day_of_an_idle_vessel(up: Up) -> None:
+    """Real rounds on a real Prometheus of `drc up`'s own, until a real vessel is really buried."""
+    person, _ = up
+    said = person.run("make demo-idle")
+    order = ["busy until", "napping is idle", "clicks on", "napping is idle",
+             "napping is buried soon", "napping was buried"]  # fmt: skip
+    at = 0
+    for words in order:
+        at = said.index(words, at) + 1
+    wanted = "until drc events napping | grep -q buried; do sleep 0.3; done; drc list --ended"
+    assert "buried" in person.run(wanted)
+    assert "napping" in person.run("drc create napping --from napping --gpus 0 && drc list")
+    person.run("drc stop napping")
+    person.run("drc up --no-metrics --no-vessel")

@@ -142,11 +142,12 @@ def cut_cards() -> list[Card]:
 
 def test_slices_are_cards_with_a_parent_and_a_profile_in_their_model() -> None:
     found, _ = slices(cut_cards(), LISTED, TABLE)
-    shown = [(c["uuid"][:12], c["model"], c["memory_mib"], c["parent"]) for c in found]
+    told = ("model", "memory_mib", "parent", "instance")
+    shown = [(c["uuid"][:12], *(c[name] for name in told)) for c in found]
     assert shown == [
-        ("MIG-00000002", "h200-2g.35gb", 33280, f"{UUID}0"),
-        ("MIG-00000003", "h200-1g.18gb", 16384, f"{UUID}0"),
-        ("MIG-00000004", "h200-1g.18gb+me", 16128, f"{UUID}12"),
+        ("MIG-00000002", "h200-2g.35gb", 33280, f"{UUID}0", 5),
+        ("MIG-00000003", "h200-1g.18gb", 16384, f"{UUID}0", 9),
+        ("MIG-00000004", "h200-1g.18gb+me", 16128, f"{UUID}12", 9),
     ]
     assert found[0]["name"] == "NVIDIA H200 MIG 2g.35gb"
     assert len({card["index"] for card in found}) == 3
@@ -165,6 +166,7 @@ def test_without_the_table_a_slice_has_the_memory_that_its_name_says() -> None:
     """18 GB are 17,166 MiB."""
     found, _ = slices(cut_cards(), LISTED, "No running processes found")
     assert [card["memory_mib"] for card in found] == [33378, 17166, 17166]
+    assert {card["instance"] for card in found} == {None}
 
 
 def test_a_slice_of_a_card_that_is_not_cut_is_none() -> None:

@@ -87,3 +87,17 @@ def test_a_broken_file_names_the_table_and_the_field(tmp_path: Path, text: str, 
         load(tmp_path, text)
     with pytest.raises(Misconfigured, match=r"DRC_IDLE_POLICY, .*No such file"):
         Policies.load(tmp_path / "none")
+
+
+def test_the_rest_of_the_words(tmp_path: Path) -> None:
+    text = "step_seconds = 60\n[default]\nlast_call_minutes = 30\nlifetime_days = 3\n"
+    found = load(tmp_path, text).of(**VESSEL)
+    assert found.step == timedelta(minutes=1)
+    assert found.last_call == timedelta(minutes=30)
+    assert found.lifetime == timedelta(days=3)
+
+
+def test_more_looks_than_prometheus_gives_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="step_seconds is too small to look at 12 hours"):
+        load(tmp_path, "step_seconds = 4\n")
+    load(tmp_path, "step_seconds = 5\n")

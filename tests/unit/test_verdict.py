@@ -78,6 +78,13 @@ def test_only_what_runs_is_idle_and_what_ages_ends(state: State) -> None:
 @pytest.mark.parametrize(
     ("facts", "policy", "verdict", "reason"),
     [
+        (
+            {},
+            {"lifetime": WEEK, "exempt": True},
+            BURY,
+            "the policy lets it live for 7 days at most",
+        ),
+        ({}, {"lifetime": WEEK + MINUTE, "exempt": True}, KEEP, "the policy exempts it"),
         ({"ends_at": NOW}, {"exempt": True}, BURY, "its lifetime ended at Mon 2026-03-02 15:00"),
         ({}, {"exempt": True}, KEEP, "the policy exempts it"),
         ({}, {"exempt_until": NOW + MINUTE}, KEEP, "exempts it until Mon 2026-03-02 15:01 UTC"),

@@ -38,37 +38,55 @@ def write(path: Path, stories: Mapping[str, Story], begin: datetime, end: dateti
 
 
 @contextmanager
+def scraping(configuration: str) -> Iterator[str]:
+    """One without a past, which scrapes as it is told. Its address."""
+    with tempfile.TemporaryDirectory(prefix="drc-prometheus-") as place, serving(
+        Path(place), configuration
+    ) as url:  # fmt: skip
+        yield url
+
+
+@contextmanager
 def prometheus(stories: Mapping[str, Story], begin: datetime, end: datetime) -> Iterator[str]:
-    """Its address."""
-    if not shutil.which("promtool"):
-        pytest.fail("These tests run a Prometheus: apt-get install prometheus")
-    with (
-        tempfile.TemporaryDirectory(prefix="drc-prometheus-") as place,
-        socket.create_server(("127.0.0.1", 0)) as free,
-    ):
-        folder, port = Path(place), free.getsockname()[1]
-        free.close()
+    """One whose past is written. Its address."""
+    with tempfile.TemporaryDirectory(prefix="drc-prometheus-") as place:
+        folder = Path(place)
         write(folder / "history", stories, begin, end)
         subprocess.run(
-            ["promtool", "tsdb", "create-blocks-from", "openmetrics", folder / "history",
+            [tool("promtool"), "tsdb", "create-blocks-from", "openmetrics", folder / "history",
              folder / "data"],
             check=True, capture_output=True,
         )  # fmt: skip
-        (folder / "prometheus.yml").write_text("scrape_configs: []\n")
-        with (folder / "log").open("wb") as log:
-            server = subprocess.Popen(
-                ["prometheus", f"--config.file={folder}/prometheus.yml",
-                 f"--storage.tsdb.path={folder}/data", "--storage.tsdb.retention.time=100y",
-                 f"--web.listen-address=127.0.0.1:{port}"],
-                stdout=log, stderr=log,
-            )  # fmt: skip
-        try:
-            url = f"http://127.0.0.1:{port}"
-            wait_until(lambda: is_ready(url), "Prometheus is ready")
+        with serving(folder, "scrape_configs: []\n") as url:
             yield url
-        finally:
-            server.terminate()
-            server.wait()
+
+
+def tool(name: str) -> str:
+    found = shutil.which(name)
+    if not found:
+        pytest.fail("These tests run a Prometheus: apt-get install prometheus")
+    return found
+
+
+@contextmanager
+def serving(folder: Path, configuration: str) -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (folder / "prometheus.yml").write_text(configuration)
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [tool("prometheus"), f"--config.file={folder}/prometheus.yml",
+             f"--storage.tsdb.path={folder}/data", "--storage.tsdb.retention.time=100y",
+             f"--web.listen-address=127.0.0.1:{port}"],
+            stdout=log, stderr=log,
+        )  # fmt: skip
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_until(lambda: is_ready(url), "Prometheus is ready")
+        yield url
+    finally:
+        server.terminate()
+        server.wait()
 
 
 def is_ready(url: str) -> bool:

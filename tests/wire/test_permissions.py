@@ -7,6 +7,8 @@ import pytest
 from fastapi.routing import APIRoute
 
 from drc.api.access import Routes
+from drc.api.app import MODULES
+from drc.api.app import operations as own
 from drc.auth import PERMISSIONS, Caller, Verifier
 from tests.wire.served import Api
 
@@ -31,7 +33,7 @@ def operations(api: Api) -> Iterator[tuple[str, str, list[str]]]:
 
 def filled(path: str) -> str:
     """With something in each place; `follow` ends the one stream there is."""
-    number = "/hosts/{id}" in path or "/builds/{id}" in path
+    number = any(f"/{what}/{{id}}" in path for what in ("hosts", "builds", "messages"))
     path = path.replace("{id}", "1" if number else str(uuid.uuid4()))
     return path.replace("{name}", "bert").replace("{attempt}", "1").replace("{key}", "k")
 
@@ -70,23 +72,8 @@ def test_every_route_stands_in_the_document(api: Api) -> None:
         tokens,
         vessels,
     )
-    from drc.api.app import operations as own
 
-    modules = (
-        audit,
-        certificates,
-        conduct,
-        events,
-        fleetwide,
-        idle,
-        images,
-        keys,
-        logs,
-        sessions,
-        tokens,
-        vessels,
-    )
-    routers = [*(module.routes.router for module in modules), own.router]
+    routers = [*(module.routes.router for module in MODULES), own.router]
     routes = {
         (method, route.path.replace(":path", ""))
         for router in routers
