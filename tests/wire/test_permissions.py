@@ -58,20 +58,6 @@ def test_every_operation_but_health_and_login_declares_permissions_that_exist(ap
 
 def test_every_route_stands_in_the_document(api: Api) -> None:
     """So that walking the document is walking the routes."""
-    from drc.api import (
-        audit,
-        certificates,
-        conduct,
-        events,
-        fleetwide,
-        idle,
-        images,
-        keys,
-        logs,
-        sessions,
-        tokens,
-        vessels,
-    )
 
     routers = [*(module.routes.router for module in MODULES), own.router]
     routes = {
