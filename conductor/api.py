@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from conductor.reach import Address
 from conductor.said import clean
 from conductor.work import Work
 from drc.program import Program
@@ -24,6 +25,17 @@ class Api(Program):
 
     def step(self, work: Work, kind: str, **more: Any) -> None:
         self._tell(work, "events", {"kind": kind, **more})
+
+    def address(self, work: Work, found: Address) -> None:
+        """Where it is in its tailnet."""
+        body = {
+            "ipv4": found.ipv4,
+            "ipv6": found.ipv6 or None,
+            "dns_name": found.name or None,
+            "device": found.device,
+            "instead_of": found.instead_of or None,
+        }
+        self._tell(work, "address", body)
 
     def run(self, work: Work, token: str) -> None:
         self._tell(work, "run", {"token": token})

@@ -68,6 +68,7 @@ def start(host: Host, names: Names, image: str, number: int) -> None:
         port=port_of(host, number),
         addresses=addresses,
         resolv_conf=resolv_conf,
+        tailnet=not host.reach.publishes,
     )
     try:
         _run(host, body, names.berth(number))

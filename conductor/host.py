@@ -18,6 +18,8 @@ import paramiko
 import requests
 import requests.exceptions
 
+from conductor.reach import Reach
+from conductor.reach.local import Local
 from conductor.streamlocal import StreamlocalAdapter, StreamlocalTransport
 from conductor.wanted import Limits
 from drc.errors import EngineFailed, HostKeyChanged, HostUnreachable
@@ -61,6 +63,8 @@ class Host:
     key: paramiko.PKey
     disk_mib: int | None = None
     """What a vessel may write to its own files, where the engine can limit it."""
+    reach: Reach = field(default_factory=Local)
+    """How vessels on it are reached."""
     transport: StreamlocalTransport | None = None
     client: docker.APIClient | None = None
     facts: tuple[str, str] | None = None

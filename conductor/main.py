@@ -26,6 +26,8 @@ from conductor.host import Door, Host, load_key, shown_key
 from conductor.leave import leave
 from conductor.prepare import prepare
 from conductor.probe import probe
+from conductor.reach import Reach
+from conductor.reach.configured import reach_of
 from conductor.start import start
 from conductor.stop import stop
 from conductor.wanted import Names
@@ -63,8 +65,9 @@ log = logging.getLogger("conductor")
 
 class Conductor:
     def __init__(
-        self, db: Database, api: Api, key: Path, net_image: str, waiting: int, disk_mib: int | None
-    ) -> None:
+        self, db: Database, api: Api, key: Path, net_image: str, waiting: int,
+        disk_mib: int | None, reach: Reach,
+    ) -> None:  # fmt: skip
         self.db = db
         self.api = api
         self.name = api.subject
@@ -72,6 +75,7 @@ class Conductor:
         self.net_image = net_image
         self.waiting_berths = waiting
         self.disk_mib = disk_mib
+        self.reach = reach
         self.names = Names(fleet.read_installation(db))
         self.hosts: dict[int, Host] = {}
         self.held: dict[int, Work] = {}
@@ -99,7 +103,7 @@ class Conductor:
                 host.close()
                 host = None
             if host is None:
-                host = self.hosts[door.id] = Host(door, self.key, self.disk_mib)
+                host = self.hosts[door.id] = Host(door, self.key, self.disk_mib, self.reach)
             host.door = door
             return host
 
@@ -362,6 +366,7 @@ def main() -> None:
             environ.get("DRC_NET_IMAGE", NET_IMAGE),
             count(environ, "DRC_BERTHS", 2),
             vessel_disk(environ),
+            reach_of(environ),
         )
     except DrcError as failed:
         print(failed.message, failed.hint, file=sys.stderr)  # noqa: T201

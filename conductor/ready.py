@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from paramiko.auth_handler import AuthHandler
 from paramiko.common import cMSG_USERAUTH_REQUEST
 
+from conductor.execute import execute
 from conductor.host import Host, translated
 from conductor.said import clean
 from conductor.work import Work
@@ -25,8 +26,8 @@ KEY_TIMEOUT = 10.0
 JUPYTER_TIMEOUT = 45
 
 
-def wait_for_banner(host: Host, work: Work, container: str, port: int) -> None:
-    """Until sshd says hello on the published port.
+def wait_for_banner(host: Host, work: Work, container: str, door: tuple[str, int]) -> None:
+    """Until sshd says hello at its door: the address and port that its host sees.
 
     Raises StartFailed after BANNER_TIMEOUT, or once the container has ended.
     """
@@ -42,7 +43,7 @@ def wait_for_banner(host: Host, work: Work, container: str, port: int) -> None:
                     f"Its own log ends: {last_words(host, container)}"
                 )
         try:
-            channel = host.dial(host.door.address, port)
+            channel = host.dial(*door)
         except paramiko.ChannelException as failed:
             refused = f" ({failed.text})"
             time.sleep(PAUSE)
@@ -57,7 +58,7 @@ def wait_for_banner(host: Host, work: Work, container: str, port: int) -> None:
             channel.close()
         time.sleep(PAUSE)
     raise StartFailed(
-        f"Its sshd did not answer at {host.door.address}:{port} within {BANNER_TIMEOUT:.0f} s"
+        f"Its sshd did not answer at {door[0]}:{door[1]} within {BANNER_TIMEOUT:.0f} s"
         f"{refused}. Its own log ends: {last_words(host, container)}"
     )
 
@@ -118,11 +119,13 @@ class _Questions(AuthHandler):
         self.answered.set()
 
 
-def check_keys(host: Host, work: Work, port: int, host_key: bytes, keys: list[str]) -> None:
+def check_keys(
+    host: Host, work: Work, door: tuple[str, int], host_key: bytes, keys: list[str]
+) -> None:
     """sshd shows the host key it was given, and would accept the owner's first key, but no
     stranger's. Raises StartFailed: somebody would have been asked, turned away, or let in.
     """
-    transport = paramiko.Transport(host.dial(host.door.address, port))
+    transport = paramiko.Transport(host.dial(*door))
     try:
         transport.start_client(timeout=KEY_TIMEOUT)
         if transport.get_remote_server_key().asbytes() != host_key:
@@ -145,26 +148,7 @@ def wait_for_jupyter(host: Host, berth: str, token: str) -> None:
     The network container asks, for Jupyter listens on the vessel's own loopback only; the token
     goes in by standard input. Raises StartFailed.
     """
-    with translated(host.name):
-        engine = host.docker()
-        command = ["/usr/lib/drc/probe-jupyter", str(JUPYTER_TIMEOUT)]
-        probe = engine.exec_create(berth, command, stdin=True, tty=False)
-        channel = engine.exec_start(probe["Id"], socket=True)
-        channel.settimeout(JUPYTER_TIMEOUT + 10)
-        channel.sendall(token.encode() + b"\n")
-        said = b""
-        while chunk := channel.recv(4096):
-            said += chunk
-        channel.close()
-        status = engine.exec_inspect(probe["Id"])["ExitCode"]
+    command = ["/usr/lib/drc/probe-jupyter", str(JUPYTER_TIMEOUT)]
+    status, _, said = execute(host, berth, command, token + "\n", JUPYTER_TIMEOUT + 10)
     if status != 0:
-        raise StartFailed(f"Its Jupyter did not come up: {clean(spoken(said))}")
-
-
-def spoken(frames: bytes) -> str:
-    """The text of what the engine sends in frames: eight bytes, the last four its length, each."""
-    text = b""
-    while frames:
-        end = 8 + int.from_bytes(frames[4:8], "big")
-        text, frames = text + frames[8:end], frames[end:]
-    return text.decode(errors="replace")
+        raise StartFailed(f"Its Jupyter did not come up: {clean(said)}")

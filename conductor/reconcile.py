@@ -160,7 +160,7 @@ def revive(conductor: "Conductor", host: Host, work: Work, number: int) -> bool:
         berths.restart(host, conductor.names, number)
         with translated(host.name):
             host.docker().start(name)
-        ready.wait_for_banner(host, work, name, berths.port_of(host, number))
+        ready.wait_for_banner(host, work, name, host.reach.door(host, conductor.names, number))
     except StaleAttempt:
         raise
     except docker.errors.NotFound:

@@ -24,7 +24,8 @@ from drc.db import Database
 from drc.errors import EngineFailed, StartFailed
 
 # each is begun by Work.begin, so that a start that was cut off between any two can be tried
-STEPS = ("berth", "image", "container", "identity", "start", "ssh", "jupyter", "keys", "token")
+STEPS = ("berth", "image", "container", "identity", "start", "ssh", "jupyter", "keys", "join",
+         "token")  # fmt: skip
 
 
 class Telling:
@@ -63,6 +64,7 @@ def start(
     may, StaleAttempt when the vessel is to stop.
     """
     tell = Telling()
+    aside = ThreadPoolExecutor(1, thread_name_prefix="join")
     try:
         tell(api.start, work)
         secrets = tell(api.secrets, work)
@@ -73,14 +75,17 @@ def start(
             number = berths.make(host, db, names, net_image, work.vessel_id)
         else:
             berths.ensure(host, names, net_image, number)
+        joined = aside.submit(host.reach.join, host, names, number, work)
         work.begin("image")
         image = images.ensure(host, work.digest or work.image, peers)
         say = partial(tell, api.step, work)
         made = vessel_image(host, image, work, names, names.berth(number), say)
         digest = made["Id"]
         vessel = names.vessel(work.vessel_id, work.attempt)
-        port = berths.port_of(host, number)
-        where = {"ssh_address": host.door.address, "ssh_port": port}
+        door = host.reach.door(host, names, number)
+        where: dict[str, Any] = {}
+        if host.reach.publishes:
+            where = {"ssh_address": door[0], "ssh_port": door[1]}
         data = {} if made is image else {"layer": layer.name_of(image["Id"])}
         tell(api.step, work, "image_ready", data=data, image_digest=digest, **where)
         if not host.runs(vessel):  # else the step before was cut off after it
@@ -92,19 +97,24 @@ def start(
             container.start(host, vessel)
         with unless_restarted(host, names.berth(number)):
             work.begin("ssh")
-            ready.wait_for_banner(host, work, vessel, port)
+            ready.wait_for_banner(host, work, vessel, door)
             tell(api.step, work, "ssh_ready")
             known = secrets.result()
             work.begin("jupyter")
             ready.wait_for_jupyter(host, names.berth(number), known["jupyter_token"])
             tell(api.step, work, "jupyter_ready")
             work.begin("keys")
-            ready.check_keys(host, work, port, host_key_blob(known), known["authorized_keys"])
+            ready.check_keys(host, work, door, host_key_blob(known), known["authorized_keys"])
+        work.begin("join")
+        address = joined.result()
+        if address:
+            tell(api.address, work, address)
         tell.finish()
         work.begin("token")
         api.run(work, known["token"])
     finally:
         tell.close()
+        aside.shutdown(wait=False, cancel_futures=True)
 
 
 @contextmanager

@@ -19,15 +19,15 @@ LOG_LINES = 200
 SAVE_TRIES = 3  # then it ends without: its GPUs are waited for
 LARGEST_SAVED_MIB = 30 * 1024
 FREE_MIB = 10 * 1024  # that must be left on the host
-STEPS = ("containers", "absent", "volumes", "network")
+STEPS = ("containers", "absent", "volumes", "address", "network")
 """As those of a start: each is begun by Work.begin, and each can be done again."""
 
 
 def stop(work: Work, host: Host, db: Database, api: Api, names: Names) -> None:
     """Containers first, then the word that they are gone, then what else was the vessel's.
 
-    The steps, in order, are STEPS. Its home stays. Raises EngineFailed, HostUnreachable: to be
-    tried again until it succeeds.
+    The steps, in order, are STEPS. Its home stays. Raises EngineFailed, HostUnreachable,
+    TailnetUnreachable: to be tried again until it succeeds.
     """
     work.begin("containers")
     if work.save:
@@ -41,6 +41,8 @@ def stop(work: Work, host: Host, db: Database, api: Api, names: Names) -> None:
         for attempt in range(1, work.attempt + 1):
             with contextlib.suppress(docker.errors.NotFound):
                 host.docker().remove_volume(names.run_volume(work.vessel_id, attempt), force=True)
+    work.begin("address")
+    host.reach.leave(host, names, work)
     work.begin("network")
     if work.berth is not None:
         berths.remove(host, db, names, work.berth)

@@ -95,6 +95,20 @@ NETWORK_OPTIONS = {"com.docker.network.bridge.enable_icc": "false"}
 """Vessels of one host do not see each other. One network for all: Docker has room for thirty."""
 
 
+NODE = {
+    "Devices": [
+        {
+            "PathOnHost": "/dev/net/tun",
+            "PathInContainer": "/dev/net/tun",
+            "CgroupPermissions": "rwm",
+        }
+    ],
+    # Docker takes IPv6 from whoever is on a network without it
+    "Sysctls": {"net.ipv6.conf.all.disable_ipv6": "0", "net.ipv6.conf.default.disable_ipv6": "0"},
+}
+"""What a network container needs beside NET_ADMIN to be a tailnet's node."""
+
+
 def berth_container(
     names: Names,
     image: str,
@@ -105,22 +119,32 @@ def berth_container(
     port: int,
     addresses: str,
     resolv_conf: str,
+    tailnet: bool = False,
 ) -> dict[str, Any]:
-    """The body of a create request for a network container."""
+    """The body of a create request for a network container. `tailnet`: it is to be a node of one,
+    and publishes nothing.
+    """
+    ssh = f"{SSH_PORT}/tcp"
+    published = {} if tailnet else {ssh: [{"HostIp": address, "HostPort": str(port)}]}
     return {
         "Image": image,
         "Hostname": f"{host}-{number}",
-        "Env": [f"DRC_HOST_ADDRESSES={addresses}", "DRC_ALLOW="],
+        "Env": [
+            f"DRC_HOST_ADDRESSES={addresses}",
+            "DRC_ALLOW=",
+            *(["DRC_TAILNET=1"] if tailnet else []),
+        ],
         "Labels": {INSTALLATION: names.installation, BERTH: str(number)},
-        "ExposedPorts": {f"{SSH_PORT}/tcp": {}},
+        "ExposedPorts": {port: {} for port in published},
         "HostConfig": {
             "NetworkMode": names.network,
-            "PortBindings": {f"{SSH_PORT}/tcp": [{"HostIp": address, "HostPort": str(port)}]},
+            "PortBindings": published,
+            **(NODE if tailnet else {}),
             "CapDrop": ["ALL"],
             "CapAdd": ["NET_ADMIN"],
             "Binds": [f"{resolv_conf}:/etc/drc/host-resolv.conf:ro"],
-            "Memory": 64 * 2**20,
-            "PidsLimit": 64,
+            "Memory": (256 if tailnet else 64) * 2**20,
+            "PidsLimit": 256 if tailnet else 64,
             "LogConfig": {"Type": LOG["type"], "Config": LOG["config"]},
         },
     }

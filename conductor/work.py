@@ -27,6 +27,10 @@ class Work:
     """The vessel's, when the work was claimed."""
     save: bool = False
     """What is in the vessel is to be kept when it ends."""
+    kept_ipv4: str = ""
+    """The address in a tailnet that the owner's vessel of that name had before."""
+    device: str = ""
+    """By which the tailnet knows it, as far as that was told to the API."""
     build_id: int = 0
     """Of a layer that is built without a vessel."""
     image: str = ""

@@ -52,7 +52,7 @@ class Screen:
             labels = (f"[reverse] {button['text']['text']} [/]" for button in message.buttons())
             lines += ["", "  ".join(labels)]
         text = "\n".join(lines)
-        console.print(Panel(text, title=f"[bold]{message.title}", title_align="left", width=96))
+        console.print(Panel(text, title=f"[bold]{message.title}", title_align="left"))
 
     def recipient(self, message: Message) -> str:
         return YOU
@@ -76,6 +76,7 @@ class Play:
         self.screen = Screen()
         self.policies = policies(f"{owner}/{vessel}")
         self.begun = time.monotonic()
+        self.training = threading.Timer(BUSY, self.use, (0,))
         self.told = ""
 
     def say(self, text: str) -> None:
@@ -124,8 +125,7 @@ class Play:
             console.print("[bold]An hour of work time is a second here.[/]\n")
             console.print("A training begins, and ends after four hours.")
             self.use(90)
-            training = threading.Timer(BUSY, self.use, (0,))
-            training.start()
+            self.training.start()
             self.wait_for("active")
             self.wait_for("warned")
             kept = self.click("keep")["kept"]
@@ -136,6 +136,7 @@ class Play:
             for rung in ("warned", "called", ""):
                 self.wait_for(rung)
         finally:
+            self.training.cancel()
             exporter.write_usage(prometheus.usage_file(self.state), {})
             prometheus.configure(self.state, self.choices)
             self.db.close()
@@ -146,9 +147,9 @@ def policies(vessel: str) -> Policies:
     hour: dict[str, Any] = {
         "warn_after": 6 * HOUR, "bury_after": 6 * HOUR, "keep_hours": 6 * HOUR,
         "last_call_minutes": 60 * HOUR, "gap_minutes": 3 * 60 * HOUR, "hours": "24x7",
-        "exempt": False,
     }  # fmt: skip
-    return Policies(File(step_seconds=1, default={"exempt": True}, vessel={vessel: hour}))
+    rest = {**hour, "exempt": True}
+    return Policies(File(step_seconds=1, default=rest, vessel={vessel: {"exempt": False}}))
 
 
 def main() -> None:

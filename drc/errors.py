@@ -18,10 +18,11 @@ DrcError
 │  │  └─ ProofUsed          an identity provider's token that has begun a session already
 │  ├─ Forbidden
 │  ├─ TooLarge · TooSlow · TooMany      of one request; of one body; of one caller's requests
+│  ├─ TailnetRefused    the control plane declined, and says why
 │  └─ StartFailed       the vessel failed before anybody could enter it
 ├─ Unreachable      something we need does not answer; again may help        exit 4, 503
 │  ├─ ApiUnreachable · DatabaseUnreachable · EngineFailed
-│  ├─ ProviderUnreachable · MetricsUnreachable
+│  ├─ ProviderUnreachable · MetricsUnreachable · TailnetUnreachable
 │  ├─ HostUnreachable
 │  │  └─ HostKeyChanged     it shows another host key than the pinned one
 └─ Misconfigured    this program cannot start as configured                  exit 5, 500
@@ -187,6 +188,12 @@ class TooMany(Refused):
     http_status = 429
 
 
+class TailnetRefused(Refused):
+    """The tailnet's control plane declined."""
+
+    http_status = 409
+
+
 class StartFailed(Refused):
     """The vessel could not be started."""
 
@@ -214,6 +221,10 @@ class ProviderUnreachable(Unreachable):
 
 class MetricsUnreachable(Unreachable):
     """Prometheus does not answer."""
+
+
+class TailnetUnreachable(Unreachable):
+    """The tailnet's control plane does not answer."""
 
 
 class HostUnreachable(Unreachable):

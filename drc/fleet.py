@@ -275,6 +275,10 @@ def note_queued(db: Database, id: str) -> bool:
     return bool(db.one("note_queued", id=id))
 
 
+def note_address(db: Database, id: str, attempt: int, **address: str | None) -> bool:
+    return bool(db.one("note_address", id=id, attempt=attempt, **address))
+
+
 def run_vessel(db: Database, id: str, attempt: int, token_hash: bytes) -> bool:
     sources = vessel.sources(Verb.RUN)
     return bool(

@@ -10,6 +10,7 @@ from drc.api.access import Calling, Here, Routes
 from drc.api.certificates import SKEW
 from drc.api.context import Context
 from drc.api.shapes import (
+    AddressReport,
     BuildLog,
     BuildReport,
     HostKey,
@@ -87,6 +88,12 @@ def secrets(id: UUID, attempt: int, caller: Calling, here: Here) -> dict[str, An
 @routes.post(ATTEMPT + "/events", "vessels:conduct", status_code=204)
 def step(id: UUID, attempt: int, report: StepReport, here: Here) -> None:
     known(here, fleet.note_event(here.db, str(id), attempt, **report.model_dump()))
+
+
+@routes.post(ATTEMPT + "/address", "vessels:conduct", status_code=204)
+def address(id: UUID, attempt: int, report: AddressReport, here: Here) -> None:
+    """It has joined the tailnet; also while it runs, where its device was gone."""
+    known(here, fleet.note_address(here.db, str(id), attempt, **report.model_dump()))
 
 
 @routes.post(ATTEMPT + "/run", "vessels:conduct")

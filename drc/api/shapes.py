@@ -60,6 +60,8 @@ class Ssh(BaseModel):
     host_key: str
     host_key_alias: str
     host_authorities: list[str] = Field(description="who certifies that key, under that alias")
+    ipv6: str | None = Field(None, description="in a tailnet, beside `address`")
+    dns_name: str | None = Field(None, description="by which the tailnet resolves it")
 
 
 class Home(BaseModel):
@@ -245,6 +247,18 @@ class StepReport(Strict):
     ssh_port: int | None = None
 
 
+class AddressReport(Strict):
+    """A vessel's node in a tailnet."""
+
+    ipv4: str
+    ipv6: str | None = None
+    dns_name: str | None = None
+    device: str = Field(description="the node's id, as the control plane calls it")
+    instead_of: str | None = Field(
+        None, description="the address that it had before, where another device has that now"
+    )
+
+
 class BuildLog(Strict):
     text: str = Field(max_length=1_000_000)
 
@@ -410,6 +424,8 @@ def vessel_view(
             host_key=host_key,
             host_key_alias=host_alias(row["owner"], row["name"]),
             host_authorities=list(authorities),
+            ipv6=row["ipv6"],
+            dns_name=row["dns_name"],
         ),
         created_at=row["created_at"],
         state_since=row["state_since"],

@@ -6,6 +6,7 @@ SELECT v.id, v.name, o.login AS owner, o.uid, v.owner_id, v.state, v.reason, v.o
        w.name AS wants_host, v.queues, v.shm_mib, v.image, v.image_digest, v.wants_digest,
        v.save, v.saved_image, v.env, v.lifetime,
        v.host_id, h.name AS host, v.millicpus, v.memory_mib, v.ssh_address, v.ssh_port,
+       host(a.ipv6) AS ipv6, a.dns_name, v.device,
        s.name AS shares, v.created_at, v.state_since, v.ends_at,
        coalesce(
          (SELECT jsonb_agg(jsonb_build_object('uuid', g.uuid, 'name', g.name, 'model', g.model,
@@ -18,6 +19,7 @@ JOIN owner o ON o.id = v.owner_id
 LEFT JOIN host h ON h.id = v.host_id
 LEFT JOIN host w ON w.id = v.wants_host_id
 LEFT JOIN vessel s ON s.id = v.shares_id
+LEFT JOIN address a ON v.device IS NOT NULL AND (a.owner_id, a.name) = (v.owner_id, v.name)
 WHERE (%(id)s::uuid IS NULL OR v.id = %(id)s::uuid)
   AND (%(owner_id)s::bigint IS NULL OR v.owner_id = %(owner_id)s::bigint)
   AND (%(ended)s::boolean OR v.living)

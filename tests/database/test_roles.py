@@ -14,7 +14,7 @@ from drc.up.postgres import ROLES, Postgres
 from tests.fleets import add_host, add_owner, run_sql
 
 TABLES = [
-    "audit", "berth", "certificate", "event", "gpu", "gpu_count", "gpu_kind", "held",
+    "address", "audit", "berth", "certificate", "event", "gpu", "gpu_count", "gpu_kind", "held",
     "home", "host", "idle", "image_build", "image_on_host", "installation", "mended",
     "message", "migration", "outbox", "owner", "queue", "session", "ssh_key", "token",
     "vessel", "vessel_log",

@@ -17,6 +17,8 @@ import uvicorn
 
 from conductor.api import Api
 from conductor.main import Conductor
+from conductor.reach import Reach
+from conductor.reach.local import Local
 from drc import fleet
 from drc.api.app import create_app, open_context
 from drc.auth import Signer
@@ -225,13 +227,16 @@ class World:
     # Conductors -------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def conducting(self, berths: int = 2, disk_mib: int | None = None) -> Iterator[Conductor]:
+    def conducting(
+        self, berths: int = 2, disk_mib: int | None = None, reach: Reach = Local(),
+        net_image: str = NET_IMAGE,
+    ) -> Iterator[Conductor]:  # fmt: skip
         """A conductor in threads of this process. `disk_mib`: what a vessel may write."""
         signer = Signer.load(self.folder / "conductor.pem")
         db = Database(self.postgres.url("drc_conductor", self.database), size=16)
         api = Api(self.url, signer, "conductor:tests", partial(fleet.read_now, db))
         self.conductor = conductor = Conductor(
-            db, api, self.machine.key, NET_IMAGE, berths, disk_mib
+            db, api, self.machine.key, net_image, berths, disk_mib, reach
         )
         thread = threading.Thread(target=conductor.run, name="conductor")
         thread.start()

@@ -199,8 +199,8 @@ def test_the_archive_holds_the_files_with_their_modes() -> None:
     assert held == {f.name: (f.mode, f.uid, len(f.text)) for f in files}
 
 
-def test_a_network_container_may_only_arrange_its_own_network() -> None:
-    container = wanted.berth_container(
+def berth(**more: Any) -> dict[str, Any]:
+    return wanted.berth_container(
         NAMES,
         "drc/net:1",
         7,
@@ -209,7 +209,24 @@ def test_a_network_container_may_only_arrange_its_own_network() -> None:
         port=22007,
         addresses="10.0.0.1 fd00::1",
         resolv_conf="/etc/resolv.conf",
+        **more,
     )
+
+
+def test_a_node_of_a_tailnet_has_its_device_and_publishes_nothing() -> None:
+    """And nothing else that others have not."""
+    node, other = berth(tailnet=True), berth()
+    config = node["HostConfig"]
+    assert (node["ExposedPorts"], config["PortBindings"]) == ({}, {})
+    assert [device["PathOnHost"] for device in config["Devices"]] == ["/dev/net/tun"]
+    assert (config["CapDrop"], config["CapAdd"]) == (["ALL"], ["NET_ADMIN"])
+    same = other["HostConfig"].keys() - {"PortBindings", "Memory", "PidsLimit"}
+    assert {key: config[key] for key in same} == {key: other["HostConfig"][key] for key in same}
+    assert set(node["Env"]) - set(other["Env"]) == {"DRC_TAILNET=1"}
+
+
+def test_a_network_container_may_only_arrange_its_own_network() -> None:
+    container = berth()
     config = container["HostConfig"]
     assert (config["CapDrop"], config["CapAdd"]) == (["ALL"], ["NET_ADMIN"])
     assert config["PortBindings"] == {"22/tcp": [{"HostIp": "127.0.0.1", "HostPort": "22007"}]}

@@ -1,0 +1,52 @@
+"""How vessels are reached: by a published port of their host, or by an address of their own."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from conductor.wanted import Names
+from conductor.work import Work
+
+if TYPE_CHECKING:
+    from conductor.host import Host
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a vessel is in a tailnet."""
+
+    ipv4: str
+    ipv6: str
+    name: str
+    """By which its network resolves it; empty where it does not."""
+    device: str
+    """The node's id, as the control plane calls it."""
+    instead_of: str = ""
+    """The address that it had before, where somebody else has that now."""
+
+
+class Reach(Protocol):
+    """One way, for all vessels of an installation."""
+
+    publishes: bool
+    """Whether SSH is a port of the host; else the network container is a node of a tailnet."""
+
+    def door(self, host: "Host", names: Names, number: int) -> tuple[str, int]:
+        """Address and port of a vessel's sshd, for whoever asks on its host.
+
+        Raises EngineFailed, HostUnreachable.
+        """
+        ...
+
+    def join(self, host: "Host", names: Names, number: int, work: Work) -> Address | None:
+        """Give a vessel's network container its address; None: it has no more than its port.
+
+        May be done again. Raises EngineFailed, HostUnreachable, TailnetUnreachable, StartFailed.
+        """
+        ...
+
+    def leave(self, host: "Host", names: Names, work: Work) -> None:
+        """Take a vessel's address away, before its network container is.
+
+        Raises TailnetUnreachable, TailnetRefused.
+        """
+        ...

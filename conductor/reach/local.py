@@ -1,0 +1,23 @@
+"""No tailnet: SSH is a port of the host."""
+
+from typing import TYPE_CHECKING
+
+from conductor.reach import Address
+from conductor.wanted import Names
+from conductor.work import Work
+
+if TYPE_CHECKING:
+    from conductor.host import Host
+
+
+class Local:
+    publishes = True
+
+    def door(self, host: "Host", names: Names, number: int) -> tuple[str, int]:
+        return host.door.address, host.door.ports_from + number
+
+    def join(self, host: "Host", names: Names, number: int, work: Work) -> Address | None:
+        return None
+
+    def leave(self, host: "Host", names: Names, work: Work) -> None:
+        pass
