@@ -54,7 +54,7 @@ test: images ## all tests, with the servers they need; those with Docker beside 
 	@$(MAKE) --no-print-directory -j2 --output-sync=target test-docker test-fast
 
 test-docker: images ## the tests on an engine of their own
-	@$(RUN)python -m pytest tests/acceptance tests/host
+	@$(RUN)python -m pytest tests/acceptance tests/tailnet tests/host
 
 test-fast: dev ## the tests that need no Docker
 	@$(RUN)python -m pytest tests/unit tests/database tests/wire

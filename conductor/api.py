@@ -34,6 +34,7 @@ class Api(Program):
             "dns_name": found.name or None,
             "device": found.device,
             "instead_of": found.instead_of or None,
+            "takes": found.takes,
         }
         self._tell(work, "address", body)
 

@@ -26,8 +26,9 @@ from conductor.host import Door, Host, load_key, shown_key
 from conductor.leave import leave
 from conductor.prepare import prepare
 from conductor.probe import probe
-from conductor.reach import Reach
+from conductor.reach import Reach, tidy
 from conductor.reach.configured import reach_of
+from conductor.reach.tailnet import Tailnet
 from conductor.start import start
 from conductor.stop import stop
 from conductor.wanted import Names
@@ -304,6 +305,11 @@ class Conductor:
             except Exception:
                 log.exception("watching the hosts")
 
+    def tidy(self) -> None:
+        """Keep the tailnet as the books say, where there is one."""
+        if isinstance(self.reach, Tailnet):
+            tidy.watch(self, self.reach)
+
     def release(self) -> None:
         """Give back what one of our name, which we are started in place of, had in hand.
 
@@ -319,7 +325,7 @@ class Conductor:
 
     def run(self) -> None:
         self.release()
-        for loop in (self.renew, self.watch):
+        for loop in (self.renew, self.watch, self.tidy):
             threading.Thread(target=loop, name=loop.__name__, daemon=True).start()
         while not self.ended.is_set():
             try:

@@ -75,7 +75,7 @@ def start(
             number = berths.make(host, db, names, net_image, work.vessel_id)
         else:
             berths.ensure(host, names, net_image, number)
-        joined = aside.submit(host.reach.join, host, names, number, work)
+        joined = aside.submit(host.reach.join, host, db, names, number, work)
         work.begin("image")
         image = images.ensure(host, work.digest or work.image, peers)
         say = partial(tell, api.step, work)
@@ -191,7 +191,8 @@ def put_identity(
 ) -> None:
     with translated(host.name):
         image = host.docker().inspect_container(berth)["Image"]
-    carry.put(host, names, work, wanted.identity_files(work, secrets), image=image)
+    files = wanted.identity_files(work, secrets, tailnet=not host.reach.publishes)
+    carry.put(host, names, work, files, image=image)
 
 
 def host_key_blob(secrets: dict[str, Any]) -> bytes:

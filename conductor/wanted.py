@@ -303,9 +303,10 @@ class File:
     uid: int = 0
 
 
-def identity_files(work: Work, secrets: dict[str, Any]) -> list[File]:
+def identity_files(work: Work, secrets: dict[str, Any], *, tailnet: bool = False) -> list[File]:
     """What goes into /run/drc before the vessel starts: who it is, and how it is entered."""
     return [
+        *([File("jupyter_address", "0.0.0.0\n")] if tailnet else []),
         File("owner", f"{work.login} {work.uid}\n"),
         File("name", f"{work.name}\n"),
         File("ssh_host_ed25519_key", secrets["host_key"], 0o600),

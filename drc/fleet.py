@@ -275,7 +275,16 @@ def note_queued(db: Database, id: str) -> bool:
     return bool(db.one("note_queued", id=id))
 
 
-def note_address(db: Database, id: str, attempt: int, **address: str | None) -> bool:
+def is_kept_for_another(db: Database, ipv4: str, id: str) -> bool:
+    """Whether an address is that of another vessel, which need not live now."""
+    return db.one("find_keeper", ipv4=ipv4, id=id) is not None
+
+
+def list_nodes(db: Database) -> list[Row]:
+    return db.all("list_nodes")
+
+
+def note_address(db: Database, id: str, attempt: int, **address: Any) -> bool:
     return bool(db.one("note_address", id=id, attempt=attempt, **address))
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from conductor.wanted import Names
 from conductor.work import Work
+from drc.db import Database
 
 if TYPE_CHECKING:
     from conductor.host import Host
@@ -22,6 +23,8 @@ class Address:
     """The node's id, as the control plane calls it."""
     instead_of: str = ""
     """The address that it had before, where somebody else has that now."""
+    takes: bool = False
+    """Whoever it was kept for loses it: the control plane gives addresses as it likes."""
 
 
 class Reach(Protocol):
@@ -37,7 +40,9 @@ class Reach(Protocol):
         """
         ...
 
-    def join(self, host: "Host", names: Names, number: int, work: Work) -> Address | None:
+    def join(
+        self, host: "Host", db: Database, names: Names, number: int, work: Work
+    ) -> Address | None:
         """Give a vessel's network container its address; None: it has no more than its port.
 
         May be done again. Raises EngineFailed, HostUnreachable, TailnetUnreachable, StartFailed.

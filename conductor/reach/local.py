@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from conductor.reach import Address
 from conductor.wanted import Names
 from conductor.work import Work
+from drc.db import Database
 
 if TYPE_CHECKING:
     from conductor.host import Host
@@ -16,7 +17,9 @@ class Local:
     def door(self, host: "Host", names: Names, number: int) -> tuple[str, int]:
         return host.door.address, host.door.ports_from + number
 
-    def join(self, host: "Host", names: Names, number: int, work: Work) -> Address | None:
+    def join(
+        self, host: "Host", db: Database, names: Names, number: int, work: Work
+    ) -> Address | None:
         return None
 
     def leave(self, host: "Host", names: Names, work: Work) -> None:

@@ -1,9 +1,13 @@
 """A tailnet: each vessel's network container is a node of it, with an address that stays."""
 
+import contextlib
 import hashlib
+import ipaddress
 import json
 import logging
 import re
+import secrets
+from dataclasses import replace
 from typing import Any
 
 import docker.errors
@@ -15,10 +19,17 @@ from conductor.reach.plane import AddressTaken, Device, Plane
 from conductor.said import clean
 from conductor.wanted import SSH_PORT, Names
 from conductor.work import Work
+from drc import fleet
+from drc.db import Database
 from drc.errors import EngineFailed, HostUnreachable, StartFailed, TailnetUnreachable
 
 JOIN_TIMEOUT = 40.0  # seconds for the node to come up; it takes about half a second
 LABEL = 63  # letters of a DNS label
+TRIES = 10  # addresses that may be somebody's before we give up
+FIRST = ipaddress.ip_address("100.64.0.0")
+RESERVED = [ipaddress.ip_network(one) for one in ("100.100.0.0/24", "100.100.100.0/24",
+            "100.115.92.0/23", "100.64.0.0/24")]  # fmt: skip
+"""Of 100.64.0.0/10: Tailscale's own (kb/1304), and the first, which planes give by themselves."""
 WRONG_KEY = "invalid key"  # in what tailscaled says where the control plane declines
 
 log = logging.getLogger("conductor.tailnet")
@@ -40,25 +51,38 @@ class Tailnet:
                 raise EngineFailed(f"The network container on {host.name} is gone.") from failed
         return str(networks[names.network]["IPAddress"]), SSH_PORT
 
-    def join(self, host: Host, names: Names, number: int, work: Work) -> Address:
+    def join(self, host: Host, db: Database, names: Names, number: int, work: Work) -> Address:
         berth = names.berth(number)
         mine = self.device_of(host, berth)
         if mine is None:
             key = self.plane.mint(f"vessel {work.vessel_id}")
             told = run(host, berth, [hostname(work), self.plane.login_server], key)
             mine = self.find(str(told["Self"]["ID"]))
-        instead_of = ""
-        if work.kept_ipv4 and work.kept_ipv4 != mine.ipv4 and self.plane.can_move:
+        if self.plane.can_move:
+            mine = self.settle(db, work, mine)
+        lost = work.kept_ipv4 if work.kept_ipv4 != mine.ipv4 else ""
+        return Address(
+            mine.ipv4, mine.ipv6, mine.name, mine.id, lost, takes=not self.plane.can_move
+        )
+
+    def settle(self, db: Database, work: Work, mine: Device) -> Device:
+        """At the address that it had before; else at one that is kept for no other vessel."""
+        if work.kept_ipv4 and work.kept_ipv4 != mine.ipv4:
             try:
-                self.plane.move(mine.id, work.kept_ipv4)
+                return self.move(mine, work.kept_ipv4)
             except AddressTaken as taken:
                 log.warning("%s of %s: %s", work.name, work.login, taken)
-                instead_of = work.kept_ipv4
-            else:
-                mine = self.find(mine.id)
-        elif work.kept_ipv4 and work.kept_ipv4 != mine.ipv4:
-            instead_of = work.kept_ipv4
-        return Address(mine.ipv4, mine.ipv6, mine.name, mine.id, instead_of)
+        for _ in range(TRIES):
+            if not fleet.is_kept_for_another(db, mine.ipv4, work.vessel_id):
+                return mine
+            with contextlib.suppress(AddressTaken):
+                mine = self.move(mine, any_address())
+        raise EngineFailed("No address of the tailnet is free for it.")
+
+    def move(self, device: Device, ipv4: str) -> Device:
+        """Raises AddressTaken."""
+        self.plane.move(device.id, ipv4)
+        return replace(device, ipv4=ipv4)
 
     def find(self, id: str) -> Device:
         for device in self.plane.devices():
@@ -84,6 +108,14 @@ class Tailnet:
                 log.warning("%s: %s", work.name, failed)  # what is in the books must do
         for device in filter(None, known):
             self.plane.delete(device)
+
+
+def any_address() -> str:
+    """One of those that Tailscale gives to nodes."""
+    while True:
+        address = ipaddress.ip_address(int(FIRST) + secrets.randbelow(2**22))
+        if not any(address in network for network in RESERVED):
+            return str(address)
 
 
 def hostname(work: Work) -> str:

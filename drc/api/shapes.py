@@ -257,6 +257,9 @@ class AddressReport(Strict):
     instead_of: str | None = Field(
         None, description="the address that it had before, where another device has that now"
     )
+    takes: bool = Field(
+        False, description="whoever it was kept for loses it: addresses cannot be chosen"
+    )
 
 
 class BuildLog(Strict):

@@ -243,8 +243,11 @@ def show(name: str, owner: Owner, here: Here, id: Begins = None) -> Vessel:
 
 @routes.get("/vessels/{name}/jupyter", "vessels:connect")
 def jupyter(name: str, owner: Owner, here: Here) -> dict[str, Any]:
-    """Where Jupyter listens inside the vessel, and its token."""
-    return {"port": 8888, "token": here.secrets.jupyter_token(of_name(here, owner, name))}
+    """Where Jupyter listens, and its token. `address`: null where that is inside it only."""
+    id = of_name(here, owner, name)
+    row = read(here, id)
+    address = row["ssh_address"] if row["device"] else None
+    return {"address": address, "port": 8888, "token": here.secrets.jupyter_token(id)}
 
 
 @routes.post("/vessels/{name}/extend", "vessels:extend")

@@ -37,22 +37,34 @@ def ready(name: str) -> dict[str, Any]:
     return vessel
 
 
-def code(name: Name) -> None:
-    """Open a vessel in VS Code (Remote SSH), in your home there."""
+def code(
+    name: Name,
+    editor: Annotated[
+        str | None,
+        typer.Option(
+            help="code, cursor, windsurf, codium, zed or jetbrains. Default: what is here."
+        ),
+    ] = None,
+) -> None:
+    """Open a vessel in VS Code or another editor, in your home there."""
     import shutil
 
     from drc.cli import sshconfig
-    from drc.cli.laptop import EDITORS
+    from drc.cli.laptop import EDITORS, editor_of
     from drc.cli.look import say
+    from drc.errors import BadInput
 
+    if editor is not None and editor not in EDITORS:
+        raise BadInput(f"drc knows no editor “{editor}”.", hint=f"--editor {'|'.join(EDITORS)}")
     vessel = ready(name)
     sshconfig.offer_include()
-    editor = next(filter(shutil.which, EDITORS), None)
-    if editor:
-        line = [editor, "--remote", f"ssh-remote+{name}", vessel["home"]]
-        os.execvp(editor, line)  # noqa: S606
-    say(f"No editor's command ({', '.join(EDITORS)}) is on your PATH. This link opens it:")
-    print(f"vscode://vscode-remote/ssh-remote+{name}{vessel['home']}")
+    wanted = editor or next(filter(shutil.which, EDITORS), "code")
+    command, link = editor_of(wanted, vessel)
+    if command and shutil.which(command[0]):
+        os.execvp(command[0], command)  # noqa: S606
+    which = f"No command of {wanted}'s" if editor else f"No editor's command ({', '.join(EDITORS)})"
+    say(f"{which} is on your PATH. This link opens it:")
+    print(link)
 
 
 def jupyter(
@@ -60,18 +72,34 @@ def jupyter(
     port: Annotated[int, typer.Option(help="A port of this machine; 0 finds one.")] = 0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it.")] = True,
 ) -> None:
-    """Open a vessel's JupyterLab through SSH. Ctrl-C closes the way there, not Jupyter."""
+    """Open a vessel's JupyterLab: at its own address, or through SSH where it has none."""
+    from drc.cli.account import get
+
+    ready(name)
+    inside = get(f"/v1/vessels/{name}/jupyter")
+    if inside["address"]:
+        show_page(f"http://{inside['address']}:{inside['port']}", inside["token"], browser)
+    else:
+        tunnel(name, inside, port, browser)
+
+
+def show_page(origin: str, token: str, browser: bool) -> None:
+    page = f"{origin}/lab?token={token}"
+    print(page, flush=True)
+    if browser and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        typer.launch(page)
+
+
+def tunnel(name: str, inside: dict[str, Any], port: int, browser: bool) -> None:
+    """Until Ctrl-C, which closes the way there, not Jupyter. Raises BadInput, ApiUnreachable."""
     import socket
     import subprocess
     import time
 
     from drc.cli import sshconfig
-    from drc.cli.account import get
     from drc.cli.look import say
     from drc.errors import ApiUnreachable, BadInput
 
-    ready(name)
-    inside = get(f"/v1/vessels/{name}/jupyter")
     with socket.socket() as probe:
         try:
             probe.bind(("127.0.0.1", port))
@@ -86,19 +114,16 @@ def jupyter(
         "-L",
         f"127.0.0.1:{port}:127.0.0.1:{inside['port']}",
     ]
-    tunnel = subprocess.Popen([*line[:-1], *forward, line[-1]])
+    way = subprocess.Popen([*line[:-1], *forward, line[-1]])
     try:
         deadline = time.monotonic() + 15
         while socket.socket().connect_ex(("127.0.0.1", port)):
-            if tunnel.poll() is not None or time.monotonic() > deadline:
+            if way.poll() is not None or time.monotonic() > deadline:
                 raise ApiUnreachable(f"ssh {name} did not open the way to Jupyter.")
             time.sleep(0.05)
-        address = f"http://127.0.0.1:{port}/lab?token={inside['token']}"
-        print(address, flush=True)
+        show_page(f"http://127.0.0.1:{port}", inside["token"], browser)
         say("  Ctrl-C closes the way there; Jupyter goes on.", dim=True)
-        if browser and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-            typer.launch(address)
-        tunnel.wait()
+        way.wait()
     finally:
-        tunnel.terminate()
-        tunnel.wait()
+        way.terminate()
+        way.wait()

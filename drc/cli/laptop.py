@@ -15,7 +15,7 @@ from drc.cli.finding import MISSING, TIMED_OUT, File, Key
 from drc.cli.sshconfig import ssh_folder
 
 PATIENCE = 3.0  # seconds
-EDITORS = ("code", "cursor", "windsurf", "codium")
+EDITORS = ("code", "cursor", "windsurf", "codium", "zed", "jetbrains")
 USUAL_KEYS = ("id_rsa", "id_ecdsa", "id_ed25519")
 REMOTE_SSH = "ms-vscode-remote.remote-ssh"
 
@@ -114,6 +114,20 @@ def files(secret: list[Path]) -> Iterator[File]:
             seen = path.stat()
             mode = seen.st_mode & 0o777
             yield File(short(path), mode, is_mine=seen.st_uid in mine, is_secret=path in secret)
+
+
+def editor_of(kind: str, vessel: dict[str, Any]) -> tuple[list[str], str]:
+    """An editor's command for a vessel's home (empty: it has none), and the link that opens it."""
+    name, home = vessel["name"], vessel["home"]
+    if kind == "zed":
+        return ["zed", f"ssh://{name}{home}"], f"zed://ssh/{name}{home}"
+    if kind == "jetbrains":  # Gateway takes links only, and its own idea of an SSH configuration
+        user = vessel["ssh"]["user"]
+        where = f"host={name}&port={vessel['ssh']['port']}&user={user}&projectPath={home}"
+        return [], f"jetbrains-gateway://connect#type=ssh&deploy=false&{where}"
+    scheme = "vscode" if kind == "code" else kind
+    link = f"{scheme}://vscode-remote/ssh-remote+{name}{home}"
+    return [kind, "--remote", f"ssh-remote+{name}", home], link
 
 
 def editor() -> tuple[str | None, bool]:

@@ -1,4 +1,4 @@
-"""JupyterLab in a vessel: one user, one token, loopback only."""
+"""JupyterLab in a vessel: one user, one token; on loopback, and in a tailnet on its address too."""
 
 from pathlib import Path
 
@@ -13,7 +13,10 @@ if not token:
 
 c = get_config()  # noqa: F821
 
-c.ServerApp.ip = "127.0.0.1"
+address = Path("/run/drc/jupyter_address")
+c.ServerApp.ip = address.read_text().strip() if address.exists() else "127.0.0.1"
+# People come by its address or its name there; who may is the tailnet's policy's matter.
+c.ServerApp.allow_remote_access = address.exists()
 c.ServerApp.port = 8888
 c.ServerApp.port_retries = 0
 c.ServerApp.root_dir = str(Path.home())

@@ -1,7 +1,7 @@
--- A vessel has joined its tailnet. The address is its owner's under its name from now on; somebody
--- who had it before and lives no more loses it.
+-- A vessel has joined its tailnet. The address is its owner's under its name from now on.
 -- Parameters: id uuid, attempt int, ipv4 text, ipv6 text (NULL: none), dns_name text (NULL: none),
---   device text, instead_of text (NULL: its address is what it was, or its first).
+--   device text, instead_of text (NULL: its address is what it was, or its first), takes boolean
+--   (whoever it was kept for loses it: the control plane gives addresses as it likes).
 -- Zero rows: the vessel does not live, or this is another attempt.
 WITH v AS (
   UPDATE vessel SET ssh_address = %(ipv4)s::text, ssh_port = 22, device = %(device)s::text
@@ -10,7 +10,7 @@ WITH v AS (
 ),
 lost AS (
   DELETE FROM address a USING v
-  WHERE a.ipv4 = %(ipv4)s::inet AND (a.owner_id, a.name) <> (v.owner_id, v.name)
+  WHERE %(takes)s::boolean AND a.ipv4 = %(ipv4)s::inet AND (a.owner_id, a.name) <> (v.owner_id, v.name)
   RETURNING a.ipv4
 ),
 a AS (

@@ -1,0 +1,284 @@
+"""Vessels with addresses of their own: real nodes of a tailnet, in their network containers."""
+
+import io
+import os
+import signal
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conductor import watch
+from conductor.reach.tailnet import Tailnet as Reach
+from conductor.reach.tailscale import Tailscale
+from conductor.reach.tidy import GRACE, tidy
+from drc.config import NET_IMAGE
+from drc.up.postgres import Postgres
+from tests.host.machine import Machine, run, until
+from tests.host.world import Person, Vessel, World, world_on
+from tests.tailnet.build import binaries
+from tests.tailnet.lan import Lan
+from tests.tailnet.tailnet import Node, Tailnet
+
+IMAGE = "drc/net:tailnet"
+
+
+def with_tailscale(machine: Machine) -> str:
+    """The network containers' image with Tailscale's programs in it, as image/build makes it."""
+    engine, buffer = machine.client, io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", dereference=True) as tar:
+        for program in ("tailscale", "tailscaled"):
+            tar.add(binaries() / program, program)
+    made = engine.create_container(NET_IMAGE)["Id"]
+    engine.put_archive(made, "/usr/local/bin", buffer.getvalue())
+    engine.commit(made, *IMAGE.split(":"))
+    engine.remove_container(made)
+    return IMAGE
+
+
+@pytest.fixture(scope="module")
+def tailnet(
+    machine: Machine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Tailnet, Lan]]:
+    """On a network that the machine has a cable to."""
+    folder = tmp_path_factory.mktemp("tailnet")
+    with Lan() as lan, Tailnet(folder, lan.address, prefix=lan.inside()) as tailnet:
+        lan.connect(machine.namespace)
+        yield tailnet, lan
+
+
+@pytest.fixture(scope="module")
+def net(
+    machine: Machine,
+    postgres: Postgres,
+    tailnet: tuple[Tailnet, Lan],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[World]:
+    plane = Tailscale(
+        Tailnet.tag, client=(Tailnet.client_id, Tailnet.client_secret), url=tailnet[0].url,
+        login_server=tailnet[0].url,
+    )  # fmt: skip
+    with (
+        world_on(machine, postgres, "net", tmp_path_factory.mktemp("net"), 26000) as net,
+        net.conducting(reach=Reach(plane), net_image=with_tailscale(machine)) as _,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(watch, "PAUSE", 0.5)
+        # the homes of other installations lie on the first machine, where a uid is one person
+        net.sql("ALTER SEQUENCE owner_uid RESTART 60000")
+        net.add_host(net.person("eve"))
+        until("the host is open", lambda: net.person("eve").call("GET", "/v1/hosts/gpu1")["open"])
+        yield net
+        net.stop_everything()
+        until("all work is done", lambda: not net.sql("SELECT id FROM outbox"))
+    plane.web.http.close()
+
+
+@pytest.fixture(scope="module")
+def laptop(
+    tailnet: tuple[Tailnet, Lan], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Node]:
+    """A computer of a person's, which has joined."""
+    with Node(*tailnet, tmp_path_factory.mktemp("laptop"), "laptop") as laptop:
+        laptop.up(tailnet[0].mint())
+        yield laptop
+
+
+@pytest.fixture
+def eve(net: World) -> Iterator[Person]:
+    yield net.person("eve")
+    net.stop_everything()
+    until("all work is done", lambda: not net.sql("SELECT id FROM outbox"))
+
+
+def over(laptop: Node, vessel: Vessel, *command: str) -> str:
+    """Plain OpenSSH on the laptop, with the configuration and known_hosts that drc writes."""
+    return run(*laptop.inside(*vessel.owner.ssh(vessel.shown, *command)))
+
+
+def vessels(tailnet: Tailnet) -> list[str]:
+    return sorted(d["hostname"] for d in tailnet.devices() if "tag:vessel" in d.get("tags", []))
+
+
+def test_a_vessel_is_entered_at_its_own_address_and_only_there(
+    eve: Person, laptop: Node, tailnet: tuple[Tailnet, Lan]
+) -> None:
+    bert = eve.create("bert")
+    ssh = bert.shown["ssh"]
+    assert ssh["port"] == 22
+    assert ssh["address"] == tailnet[0].device("bert-eve")["addresses"][0]
+    assert over(laptop, bert, "printenv", "DRC_VESSEL") == "bert\n"
+    assert bert.berth()["HostConfig"]["PortBindings"] in ({}, None)
+    assert "tailscale" not in over(laptop, bert, "ls", "/var/run", "/var/lib", "/usr/local/bin")
+    told = [event["kind"] for event in eve.client.events(after="0-0", follow=False, vessel="bert")]
+    assert "joined" in told
+
+
+def test_the_same_name_has_the_same_address_again_and_nothing_is_left_between(
+    eve: Person, laptop: Node, tailnet: tuple[Tailnet, Lan], net: World
+) -> None:
+    eve.create("other")
+    first = eve.create("bert").shown["ssh"]["address"]
+    eve.stop("bert")
+    until("its device is gone", lambda: vessels(tailnet[0]) == ["other-eve"])
+    eve.create("third")  # takes what was free, if it could
+    again = eve.create("bert")
+    assert again.shown["ssh"]["address"] == first
+    assert over(laptop, again, "true") == ""
+    for name in ("bert", "other", "third"):
+        eve.stop(name)
+    until("no device is left", lambda: vessels(tailnet[0]) == [])
+
+
+def test_an_address_that_somebody_else_has_now_is_said_and_another_is_given(
+    eve: Person, laptop: Node, tailnet: tuple[Tailnet, Lan]
+) -> None:
+    first = eve.create("claimed").shown["ssh"]["address"]
+    eve.stop("claimed")
+    until("its device is gone", lambda: vessels(tailnet[0]) == [])
+    device = tailnet[0].device("laptop")
+    tailnet[0].call("POST", f"/device/{device['nodeId']}/ip", {"ipv4": first})
+    again = eve.create("claimed")
+    assert again.shown["ssh"]["address"] != first
+    told = eve.client.events(after="0-0", follow=False, vessel="claimed")
+    (joined,) = [event for event in told if event.get("instead_of")]
+    assert joined["instead_of"] == first
+    until("the laptop has it", lambda: laptop.ip() == first)
+    assert over(laptop, again, "true") == ""
+
+
+def test_what_people_do_with_ssh_works_over_it(eve: Person, laptop: Node, tmp_path: Path) -> None:
+    """A file is copied, a port forwarded, and a master connection kept."""
+    bert = eve.create("bert")
+    (tmp_path / "notes").write_text("seaworthy")
+    command = eve.ssh(bert.shown)[1:-1]
+    run(*laptop.inside("scp", *command, tmp_path / "notes", "bert:notes"))
+    assert over(laptop, bert, "cat", "notes") == "seaworthy"
+    control = ["-o", f"ControlPath={tmp_path}/master"]
+    run(*laptop.inside("ssh", *command, *control, "-M", "-f", "-N", "-L", "9400:127.0.0.1:8888",
+                       "bert"))  # fmt: skip
+    try:
+        said = laptop.exec("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}",
+                           "http://127.0.0.1:9400/api/status")  # fmt: skip
+        assert said == "403"
+        assert run(*laptop.inside("ssh", *control, *command, "bert", "whoami")) == "eve\n"
+    finally:
+        run(*laptop.inside("ssh", *control, *command, "-O", "exit", "bert"))
+
+
+def test_jupyter_is_at_its_address_for_whoever_has_the_token_and_nowhere_else(
+    eve: Person, laptop: Node, net: World
+) -> None:
+    bert = eve.create("bert")
+    told = eve.call("GET", "/v1/vessels/bert/jupyter")
+    page = f"http://{told['address']}:{told['port']}/api/status"
+    assert told["address"] == bert.shown["ssh"]["address"]
+    for header, status in ((f"Authorization: token {told['token']}", "200"), ("X: y", "403")):
+        said = laptop.exec("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", header,
+                           page)  # fmt: skip
+        assert said == status
+    bridge = f"import socket; socket.create_connection(('{bert.address()}', 8888), 2)"
+    on_its_host = net.machine.inside("/usr/bin/python3", "-c", bridge)
+    assert subprocess.run(on_its_host, capture_output=True).returncode != 0
+
+
+def test_a_vessel_reaches_nobody_in_the_tailnet(
+    eve: Person, laptop: Node, net: World, tailnet: tuple[Tailnet, Lan]
+) -> None:
+    bert, other = eve.create("bert"), eve.create("other")
+    target = "import socket,sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 3)"
+    with laptop.listening(8000):
+        for address, port in ((laptop.ip(), 8000), (other.shown["ssh"]["address"], 22),
+                              (tailnet[1].address, 8080)):  # fmt: skip
+            # shown to be there first: the laptop, or the network container, reaches it
+            laptop.exec("/usr/bin/python3", "-c", target, address, str(port))
+            status, said = bert.exec("python3", "-c", target, address, str(port))
+            assert status != 0, said
+
+
+def test_a_killed_tailscaled_comes_back_as_the_same_node(
+    eve: Person, laptop: Node, tailnet: tuple[Tailnet, Lan]
+) -> None:
+    bert = eve.create("bert")
+    before = tailnet[0].device("bert-eve")["nodeId"]
+    berth = bert.inspect()["HostConfig"]["NetworkMode"].removeprefix("container:")
+    (pid,) = (
+        int(row[1]) for row in bert.engine.top(berth)["Processes"] if "tailscaled" in row[-1]
+    )  # fmt: skip
+    os.kill(pid, signal.SIGKILL)
+    until("it is entered again", lambda: enters(laptop, bert))
+    assert tailnet[0].device("bert-eve")["nodeId"] == before
+
+
+def enters(laptop: Node, vessel: Vessel) -> bool:
+    ssh, *rest = vessel.owner.ssh(vessel.shown, "true")
+    command = laptop.inside(ssh, "-o", "ConnectTimeout=2", *rest)
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+def test_a_control_plane_that_declines_fails_the_vessel_in_words(
+    eve: Person, tailnet: tuple[Tailnet, Lan]
+) -> None:
+    fault = {"method": "POST", "path": "/keys", "status": 403, "times": 50}
+    tailnet[0].faults([fault])
+    try:
+        eve.ask("hopeless")
+        ended: dict[str, Any] = eve.reach_end("hopeless")
+    finally:
+        tailnet[0].faults()
+    assert ended["reason"].startswith("Tailscale does not let us in")
+
+
+def test_a_control_plane_that_is_busy_for_a_moment_delays_it(
+    eve: Person, tailnet: tuple[Tailnet, Lan], laptop: Node
+) -> None:
+    busy = {"status": 429, "retryAfter": 1, "times": 2}
+    broken = {"method": "GET", "path": "/devices", "status": 500, "times": 2}
+    tailnet[0].faults([{**busy, "method": "POST", "path": "/keys"}, broken])
+    assert over(laptop, eve.create("patient"), "true") == ""
+
+
+def test_a_vessel_whose_device_was_deleted_joins_again_at_its_address(
+    eve: Person, tailnet: tuple[Tailnet, Lan], laptop: Node, net: World
+) -> None:
+    bert = eve.create("bert")
+    device = tailnet[0].device("bert-eve")
+    tailnet[0].call("DELETE", f"/device/{device['nodeId']}")
+    assert net.conductor
+    assert isinstance(net.conductor.reach, Reach)
+    assert tidy(net.conductor, net.conductor.reach, datetime.now(UTC)) == {"vessel": 1}
+    assert eve.show("bert")["ssh"]["address"] == bert.shown["ssh"]["address"]
+    until("it is entered again", lambda: enters(laptop, bert))
+    eve.stop("bert")
+    until("no device is left", lambda: vessels(tailnet[0]) == [])
+
+
+def test_a_device_without_a_vessel_goes_once_it_is_not_young(
+    eve: Person, tailnet: tuple[Tailnet, Lan], net: World, tmp_path: Path
+) -> None:
+    """Its start was killed between joining and saying so, and never came back."""
+    with Node(*tailnet, tmp_path, "lost") as lost:
+        lost.up(tailnet[0].mint(tags=[Tailnet.tag]))
+        assert net.conductor
+        assert isinstance(net.conductor.reach, Reach)
+        now = datetime.now(UTC)
+        assert tidy(net.conductor, net.conductor.reach, now) == {}
+        assert vessels(tailnet[0]) == ["lost"]
+        assert tidy(net.conductor, net.conductor.reach, now + 2 * GRACE) == {"device": 1}
+        assert vessels(tailnet[0]) == []
+
+
+def test_a_control_plane_that_is_down_at_a_burial_delays_no_more_than_the_device(
+    eve: Person, tailnet: tuple[Tailnet, Lan]
+) -> None:
+    eve.create("bert")
+    tailnet[0].faults([{"method": "DELETE", "status": 503, "times": 3}])
+    try:
+        assert eve.stop("bert")["state"] == "buried"
+        until("no device is left", lambda: vessels(tailnet[0]) == [])
+    finally:
+        tailnet[0].faults()
