@@ -21,6 +21,7 @@ from drc.cli import (
     login,
     plan,
     queues,
+    tailnet,
     tokens,
     up,
     vessels,
@@ -98,6 +99,7 @@ app.command("list")(vessels.list_)
 app.command()(vessels.show)
 app.command("why-not")(plan.why_not)
 app.command()(enter.ssh)
+app.command("ssh-config")(enter.ssh_config)
 app.command()(enter.code)
 app.command()(enter.jupyter)
 app.command()(extend.extend)
@@ -111,6 +113,7 @@ app.add_typer(joining.app, name="host")
 app.add_typer(queues.app, name="queue")
 app.add_typer(keys.app, name="key")
 app.add_typer(tokens.app, name="token")
+app.add_typer(tailnet.app, name="tailnet")
 app.add_typer(images.app, name="image")
 app.add_typer(database.app, name="db")
 app.command()(doctor.doctor)

@@ -37,6 +37,28 @@ def ready(name: str) -> dict[str, Any]:
     return vessel
 
 
+def ssh_config(
+    uninstall: Annotated[
+        bool, typer.Option("--uninstall", help="Take everything of drc's out of ~/.ssh.")
+    ] = False,
+) -> None:
+    """Bring ~/.ssh/drc up to date with your vessels; plain ssh needs nothing else."""
+    import shutil
+
+    from drc.cli import sshconfig
+    from drc.cli.look import say
+
+    if uninstall:
+        sshconfig.exclude()
+        shutil.rmtree(sshconfig.our_folder(), ignore_errors=True)
+        say("Nothing of drc's is in ~/.ssh any more.")
+        say("  drc ssh-config  brings it back.", dim=True)
+        return
+    sshconfig.offer_include()
+    sshconfig.sync()
+    say(f"{sshconfig.our_folder()} is as your vessels are.")
+
+
 def code(
     name: Name,
     editor: Annotated[

@@ -98,6 +98,13 @@ class State:
         names = ("DRC_PROMETHEUS_URL", "DRC_IDLE_POLICY", "DRC_SLACK_", "DRC_WEBHOOK_", "DRC_SMTP_")
         return self._told("idle.env", names, "docs/idle.md")
 
+    def tailnet(self) -> dict[str, str]:
+        """What `tailnet.env` there says of the tailnet in which vessels have their addresses.
+
+        Raises Misconfigured.
+        """
+        return self._told("tailnet.env", ("DRC_TAILNET",), "docs/tailscale.md")
+
     def _told(self, name: str, known: tuple[str, ...], page: str) -> dict[str, str]:
         """The settings in a file of ours, a line each; none where there is no file."""
         file = self.path(name)

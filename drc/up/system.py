@@ -143,7 +143,9 @@ def sign(state: State, person: str) -> str:
 def start_programs(state: State, choices: Choices) -> None:
     """The supervisor; a running one is replaced when code or choices are others than its own."""
     code = digest("drc", "conductor", "undertaker", "sql")
-    login = hashlib.sha256(repr((state.login(), state.idle())).encode()).hexdigest()
+    login = hashlib.sha256(
+        repr((state.login(), state.idle(), state.tailnet())).encode()
+    ).hexdigest()
     wanted = {"code": code, "login": login, **asdict(choices)}
     running = read_pid(state.path("run", "supervisor.pid"))
     if running and state.read("programs.json") == wanted:

@@ -1,14 +1,22 @@
 """A machine, an installation that has it as its host, and people."""
 
+import io
+import tarfile
 from collections.abc import Iterator
 
 import pytest
 
 from conductor import watch
 from conductor.host import Door, Host, load_key
+from conductor.reach.tailnet import Tailnet as Reach
+from conductor.reach.tailscale import Tailscale
+from drc.config import NET_IMAGE
 from drc.up.postgres import Postgres
 from tests.host.machine import BRIDGED, BRIDGES, Machine, machine_of_our_own, started, until
 from tests.host.world import Person, Vessel, World, world_on
+from tests.tailnet.build import binaries
+from tests.tailnet.lan import Lan
+from tests.tailnet.tailnet import Node, Tailnet
 
 
 @pytest.fixture(scope="session")
@@ -110,3 +118,76 @@ def host(machine: Machine, door: Door) -> Iterator[Host]:
     yield host
     host.close()
     machine.set_cards()
+
+
+# The tailnet -----------------------------------------------------------------------------------
+
+IMAGE = "drc/net:tailnet"
+
+
+def with_tailscale(machine: Machine) -> str:
+    """The network containers' image with Tailscale's programs in it, as image/build makes it."""
+    engine, buffer = machine.client, io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", dereference=True) as tar:
+        for program in ("tailscale", "tailscaled"):
+            tar.add(binaries() / program, program)
+    made = engine.create_container(NET_IMAGE)["Id"]
+    engine.put_archive(made, "/usr/local/bin", buffer.getvalue())
+    engine.commit(made, *IMAGE.split(":"))
+    engine.remove_container(made)
+    return IMAGE
+
+
+@pytest.fixture(scope="session")
+def tailnet(
+    machine: Machine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Tailnet, Lan]]:
+    """On a network that the machine has a cable to."""
+    folder = tmp_path_factory.mktemp("tailnet")
+    with Lan() as lan, Tailnet(folder, lan.address, prefix=lan.inside()) as tailnet:
+        lan.connect(machine.namespace)
+        yield tailnet, lan
+
+
+@pytest.fixture(scope="session")
+def net(
+    machine: Machine,
+    postgres: Postgres,
+    tailnet: tuple[Tailnet, Lan],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[World]:
+    plane = Tailscale(
+        Tailnet.tag, client=(Tailnet.client_id, Tailnet.client_secret), url=tailnet[0].url,
+        login_server=tailnet[0].url,
+    )  # fmt: skip
+    with (
+        world_on(machine, postgres, "net", tmp_path_factory.mktemp("net"), 26000) as net,
+        net.conducting(reach=Reach(plane), net_image=with_tailscale(machine)) as _,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(watch, "PAUSE", 0.5)
+        # the homes of other installations lie on the first machine, where a uid is one person
+        net.sql("ALTER SEQUENCE owner_uid RESTART 60000")
+        net.add_host(net.person("eve"))
+        until("the host is open", lambda: net.person("eve").call("GET", "/v1/hosts/gpu1")["open"])
+        yield net
+        net.stop_everything()
+        until("all work is done", lambda: not net.sql("SELECT id FROM outbox"))
+    plane.web.http.close()
+
+
+@pytest.fixture(scope="session")
+def laptop(
+    tailnet: tuple[Tailnet, Lan], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Node]:
+    """A computer of a person's, which has joined."""
+    with Node(*tailnet, tmp_path_factory.mktemp("laptop"), "laptop") as laptop:
+        laptop.up(tailnet[0].mint())
+        yield laptop
+
+
+@pytest.fixture
+def eve(net: World) -> Iterator[Person]:
+    yield net.person("eve")
+    net.stop_everything()
+    until("all work is done", lambda: not net.sql("SELECT id FROM outbox"))

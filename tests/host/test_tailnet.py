@@ -1,98 +1,21 @@
 """Vessels with addresses of their own: real nodes of a tailnet, in their network containers."""
 
-import io
 import os
 import signal
 import subprocess
-import tarfile
-from collections.abc import Iterator
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from conductor import watch
 from conductor.reach.tailnet import Tailnet as Reach
 from conductor.reach.tailscale import Tailscale
 from conductor.reach.tidy import GRACE, tidy
-from drc.config import NET_IMAGE
-from drc.up.postgres import Postgres
+from drc.config import package_folder
 from tests.host.machine import Machine, run, until
-from tests.host.world import Person, Vessel, World, world_on
-from tests.tailnet.build import binaries
+from tests.host.world import Person, Vessel, World
 from tests.tailnet.lan import Lan
-from tests.tailnet.tailnet import Node, Tailnet
-
-IMAGE = "drc/net:tailnet"
-
-
-def with_tailscale(machine: Machine) -> str:
-    """The network containers' image with Tailscale's programs in it, as image/build makes it."""
-    engine, buffer = machine.client, io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", dereference=True) as tar:
-        for program in ("tailscale", "tailscaled"):
-            tar.add(binaries() / program, program)
-    made = engine.create_container(NET_IMAGE)["Id"]
-    engine.put_archive(made, "/usr/local/bin", buffer.getvalue())
-    engine.commit(made, *IMAGE.split(":"))
-    engine.remove_container(made)
-    return IMAGE
-
-
-@pytest.fixture(scope="module")
-def tailnet(
-    machine: Machine, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Tailnet, Lan]]:
-    """On a network that the machine has a cable to."""
-    folder = tmp_path_factory.mktemp("tailnet")
-    with Lan() as lan, Tailnet(folder, lan.address, prefix=lan.inside()) as tailnet:
-        lan.connect(machine.namespace)
-        yield tailnet, lan
-
-
-@pytest.fixture(scope="module")
-def net(
-    machine: Machine,
-    postgres: Postgres,
-    tailnet: tuple[Tailnet, Lan],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[World]:
-    plane = Tailscale(
-        Tailnet.tag, client=(Tailnet.client_id, Tailnet.client_secret), url=tailnet[0].url,
-        login_server=tailnet[0].url,
-    )  # fmt: skip
-    with (
-        world_on(machine, postgres, "net", tmp_path_factory.mktemp("net"), 26000) as net,
-        net.conducting(reach=Reach(plane), net_image=with_tailscale(machine)) as _,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        patch.setattr(watch, "PAUSE", 0.5)
-        # the homes of other installations lie on the first machine, where a uid is one person
-        net.sql("ALTER SEQUENCE owner_uid RESTART 60000")
-        net.add_host(net.person("eve"))
-        until("the host is open", lambda: net.person("eve").call("GET", "/v1/hosts/gpu1")["open"])
-        yield net
-        net.stop_everything()
-        until("all work is done", lambda: not net.sql("SELECT id FROM outbox"))
-    plane.web.http.close()
-
-
-@pytest.fixture(scope="module")
-def laptop(
-    tailnet: tuple[Tailnet, Lan], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Node]:
-    """A computer of a person's, which has joined."""
-    with Node(*tailnet, tmp_path_factory.mktemp("laptop"), "laptop") as laptop:
-        laptop.up(tailnet[0].mint())
-        yield laptop
-
-
-@pytest.fixture
-def eve(net: World) -> Iterator[Person]:
-    yield net.person("eve")
-    net.stop_everything()
-    until("all work is done", lambda: not net.sql("SELECT id FROM outbox"))
+from tests.tailnet.tailnet import ALLOW_ALL, Node, Tailnet
 
 
 def over(laptop: Node, vessel: Vessel, *command: str) -> str:
@@ -252,7 +175,7 @@ def test_a_vessel_whose_device_was_deleted_joins_again_at_its_address(
     assert isinstance(net.conductor.reach, Reach)
     assert tidy(net.conductor, net.conductor.reach, datetime.now(UTC)) == {"vessel": 1}
     assert eve.show("bert")["ssh"]["address"] == bert.shown["ssh"]["address"]
-    until("it is entered again", lambda: enters(laptop, bert))
+    until("it is entered again", lambda: enters(laptop, bert), 90)
     eve.stop("bert")
     until("no device is left", lambda: vessels(tailnet[0]) == [])
 
@@ -282,3 +205,107 @@ def test_a_control_plane_that_is_down_at_a_burial_delays_no_more_than_the_device
         until("no device is left", lambda: vessels(tailnet[0]) == [])
     finally:
         tailnet[0].faults()
+
+
+# Who reaches what, by the policy that drc ships ----------------------------------------------
+
+
+def test_the_shipped_policy_lets_people_in_and_vessels_nowhere(
+    eve: Person, laptop: Node, tailnet: tuple[Tailnet, Lan], tmp_path: Path
+) -> None:
+    """Each target is reached first, while the policy lets everybody do everything."""
+    bert = eve.create("bert")
+    address = bert.shown["ssh"]["address"]
+    berth = bert.inspect()["HostConfig"]["NetworkMode"].removeprefix("container:")
+    dial = "import socket,sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 2)"
+
+    def reaches(from_: Node, to: str, port: int) -> bool:
+        command = from_.inside("/usr/bin/python3", "-c", dial, to, str(port))
+        return subprocess.run(command, capture_output=True).returncode == 0
+
+    def berth_reaches(to: str, port: int) -> bool:
+        """The network container itself, which no vessel can speak as."""
+        probe = f"exec 3<>/dev/tcp/{to}/{port}"
+        return bert.exec("timeout", "2", "bash", "-c", probe, container=berth)[0] == 0
+
+    with Node(*tailnet, tmp_path, "server") as server, server.listening(22), laptop.listening(22):
+        server.up(tailnet[0].mint(tags=["tag:host"], ephemeral=True))
+        until("the vessel is reached", lambda: reaches(laptop, address, 8888))
+        until("the server is reached", lambda: reaches(laptop, server.ip(), 22))
+        tailnet[0].set_policy(shipped(person=Tailnet.user))
+        try:
+            until("the server is not there any more", lambda: not reaches(laptop, server.ip(), 22))
+            until("the vessel is reached", lambda: enters(laptop, bert))
+            assert reaches(laptop, address, 8888)
+            assert not reaches(server, address, 22)
+            assert server.ip() not in {
+                ip for peer in laptop.status()["Peer"].values() for ip in peer["TailscaleIPs"]
+            }
+            for target in (server.ip(), laptop.ip()):
+                assert not berth_reaches(target, 22)
+        finally:
+            tailnet[0].set_policy(ALLOW_ALL)
+        server.logout()
+
+
+def shipped(person: str) -> str:
+    """The policy file, with this person among the users and nobody as admin."""
+    text = (package_folder("drc") / "cli" / "tailnet-policy.hujson").read_text()
+    return text.replace("admin@example.com", "root@example.com").replace("ada@example.org", person)
+
+
+# Bad days ------------------------------------------------------------------------------------
+
+
+def test_a_tag_that_the_policy_does_not_permit_fails_the_vessel_in_words(
+    eve: Person, net: World, tailnet: tuple[Tailnet, Lan]
+) -> None:
+    assert net.conductor
+    assert isinstance(net.conductor.reach, Reach)
+    plane = net.conductor.reach.plane
+    assert isinstance(plane, Tailscale)
+    plane.tag = "tag:other"
+    try:
+        eve.ask("tagged")
+        ended = eve.reach_end("tagged")
+    finally:
+        plane.tag = Tailnet.tag
+    assert "requested tags [tag:other] are invalid or not permitted" in ended["reason"]
+
+
+def test_one_that_cannot_start_leaves_no_device(eve: Person, tailnet: tuple[Tailnet, Lan]) -> None:
+    """It joins beside its other steps, and one of those fails."""
+    eve.ask("imageless", image="nowhere.invalid/nothing:1")
+    assert "nowhere.invalid" in eve.reach_end("imageless")["reason"]
+    until("no device is left", lambda: vessels(tailnet[0]) == [])
+
+
+def test_after_its_host_was_rebooted_it_is_at_the_same_address(
+    eve: Person, laptop: Node, machine: Machine, tailnet: tuple[Tailnet, Lan]
+) -> None:
+    bert = eve.create("bert")
+    machine.reboot()
+    until("it is running", lambda: eve.show("bert")["state"] == "running", 90)
+    assert eve.show("bert")["ssh"]["address"] == bert.shown["ssh"]["address"]
+    until("it is entered again", lambda: enters(laptop, bert), 60)
+
+
+def test_an_editors_way_in_lives_through_a_sleep(eve: Person, laptop: Node, tmp_path: Path) -> None:
+    """As VS Code does it: a master with a dynamic forward, commands through it, and a vessel that
+    answers nothing for a while.
+    """
+    bert = eve.create("bert")
+    command = eve.ssh(bert.shown)[1:-1]
+    control = ["-o", f"ControlPath={tmp_path}/master"]
+    run(*laptop.inside("ssh", *command, *control, "-M", "-f", "-N", "-D", "9401", "bert"))
+    try:
+        bert.engine.pause(bert.container)
+        time.sleep(3)  # which is the sleep itself
+        bert.engine.unpause(bert.container)
+        proxy = ("--socks5-hostname", "127.0.0.1:9401")
+        said = laptop.exec("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", *proxy,
+                           "http://127.0.0.1:8888/api/status")  # fmt: skip
+        assert said == "403"
+        assert run(*laptop.inside("ssh", *control, *command, "bert", "whoami")) == "eve\n"
+    finally:
+        run(*laptop.inside("ssh", *control, *command, "-O", "exit", "bert"))

@@ -20,7 +20,7 @@ from tests.tailnet.lan import Lan
 ALLOW_ALL = """\
 {
     // whoever has joined reaches everything
-    "tagOwners": {"tag:vessel": [], "tag:other": []},
+    "tagOwners": {"tag:vessel": [], "tag:host": [], "tag:other": []},
     "acls": [{"action": "accept", "src": ["*"], "dst": ["*:*"]}],
 }
 """

@@ -1,0 +1,128 @@
+"""`drc tailnet policy`: the tailnet's policy, compared with a file and brought in line with it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from httpx import Response
+
+app = typer.Typer(help="The tailnet that vessels have their addresses in.", no_args_is_help=True)
+API = "https://api.tailscale.com"
+
+
+@app.callback()
+def tailnet() -> None:
+    """The tailnet that vessels have their addresses in."""
+
+
+@app.command()
+def policy(
+    check: Annotated[bool, typer.Option("--check", help="Compare it with the file.")] = False,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Show what differs, and write it.")
+    ] = False,
+    file: Annotated[
+        Path | None, typer.Option(help="Default: the one that drc ships, to begin with.")
+    ] = None,
+) -> None:
+    """Print the policy that vessels need, compare it with the one in force, or write it.
+
+    With DRC_TAILNET_TOKEN, or DRC_TAILNET_CLIENT_ID and DRC_TAILNET_CLIENT_SECRET (scope
+    policy_file).
+    """
+    import difflib
+    import os
+
+    from drc.cli.look import say
+    from drc.errors import BadInput, Refused
+
+    path = file or Path(__file__).with_name("tailnet-policy.hujson")
+    try:
+        wanted = path.read_text()
+    except (OSError, ValueError) as failed:
+        raise BadInput(f"{path} cannot be read: {failed}") from None
+    if not check and not apply:
+        print(wanted, end="")
+        return
+    live = Live(os.environ)
+    found, etag = live.read()
+    lines = difflib.unified_diff(
+        found.splitlines(), wanted.splitlines(), "in force", str(path), lineterm=""
+    )
+    differs = [line for line in lines if line.rstrip()]
+    for line in differs:
+        print(line)
+    if not differs:
+        say("The policy in force is the file's.")
+    elif apply:
+        live.write(wanted, etag)
+        say("It is in force now.")
+    else:
+        raise Refused("The policy in force is another.", hint="drc tailnet policy --apply")
+
+
+class Live:
+    """The policy that is in force. Raises Misconfigured, Refused, TailnetUnreachable."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        import httpx
+
+        from drc.config import need, secret
+        from drc.errors import Misconfigured
+
+        url = environ.get("DRC_TAILNET_URL", API)
+        self.http = httpx.Client(base_url=f"{url}/api/v2", timeout=15)
+        token, client = (secret(environ, f"DRC_TAILNET_{n}") for n in ("TOKEN", "CLIENT_SECRET"))
+        if token:
+            self.http.auth = (token.shown, "")
+        elif client:
+            id = need(environ, "DRC_TAILNET_CLIENT_ID")
+            form = {"client_id": id, "client_secret": client.shown, "scope": "policy_file"}
+            told = self._ask("POST", "/oauth/token", data=form).json()
+            self.http.headers["Authorization"] = f"Bearer {told['access_token']}"
+        else:
+            raise Misconfigured(
+                "Neither DRC_TAILNET_TOKEN nor DRC_TAILNET_CLIENT_SECRET is set.",
+                hint="docs/tailscale.md",
+            )
+
+    def read(self) -> tuple[str, str]:
+        """The text, and the mark by which a change meanwhile is seen."""
+        answer = self._ask("GET", "/tailnet/-/acl", headers={"Accept": "application/hujson"})
+        return answer.text, answer.headers.get("etag", "")
+
+    def write(self, text: str, etag: str) -> None:
+        from drc.errors import Refused
+
+        told = self._ask("POST", "/tailnet/-/acl/validate", content=text.encode())
+        message = told.json().get("message") if told.content else None
+        if message:
+            raise Refused(f"Tailscale finds fault with it: {message}")
+        self._ask("POST", "/tailnet/-/acl", content=text.encode(), headers={"If-Match": etag})
+
+    def _ask(self, method: str, path: str, **more: Any) -> "Response":
+        import httpx
+
+        from drc.errors import Refused, TailnetUnreachable
+
+        try:
+            answer = self.http.request(method, path, **more)
+        except httpx.HTTPError as failed:
+            raise TailnetUnreachable(f"Tailscale does not answer: {failed}") from None
+        if answer.status_code == 412:
+            raise Refused("Somebody changed the policy just now.", hint="The same once more.")
+        if answer.status_code >= 500 or answer.status_code == 429:
+            raise TailnetUnreachable(f"Tailscale answered {answer.status_code}.")
+        if not answer.is_success:
+            raise Refused(f"Tailscale refused: {message_of(answer)}")
+        return answer
+
+
+def message_of(answer: "Response") -> str:
+    try:
+        return str(answer.json()["message"])
+    except (ValueError, KeyError, TypeError):
+        return answer.reason_phrase
