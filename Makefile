@@ -74,6 +74,9 @@ bench-cli: dev ## drc --help and drc list, beside what they import (needs make u
 bench-reserve: dev ## the reservation, beside the same design with nothing else in it
 	@$(RUN)python -m bench.reserve
 
+bench-tailnet: images ## from the request to ssh over a real tailnet, beside docker run
+	@$(RUN)python -m bench.tailnet
+
 bench-undertaker: dev ## one round over ten thousand GPUs and their real Prometheus
 	@$(RUN)python -m bench.undertaker
 

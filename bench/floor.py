@@ -34,8 +34,9 @@ class Floor:
     The images stay, for the next time; containers, volumes and files go with `close`.
     """
 
-    def __init__(self, engine: Any) -> None:
+    def __init__(self, engine: Any, address: str = "127.0.0.1") -> None:
         self.engine = engine
+        self.address = address
         self.token = secrets.token_hex(16)
         self.stack = ExitStack()
         self.stack.callback(self.sweep)
@@ -52,11 +53,15 @@ class Floor:
     def ssh(self) -> tuple[float, float]:
         """(seconds from the call to the first `ssh floor true`, those to the end of docker run)."""
         begun = time.time()
-        self.run("floor", DEFAULT_IMAGE, *self.volumes(), "-p", f"127.0.0.1:{self.port}:22")
+        self.run("floor", DEFAULT_IMAGE, *self.volumes(), "-p", f"{self.address}:{self.port}:22")
         ran = time.time()
-        entered = first_ssh(["ssh", "-F", str(self.folder / "config"), "floor"])
+        entered = first_ssh(self.command())
         self.remove("floor")
         return entered - begun, ran - begun
+
+    def command(self) -> list[str]:
+        """Of an ssh into it."""
+        return ["ssh", "-o", "BatchMode=yes", "-F", str(self.folder / "config"), "floor"]
 
     def jupyter(self) -> float:
         """Seconds from the call to the first 200 of a stock JupyterLab, alone in its container."""
@@ -120,7 +125,7 @@ class Floor:
         self.remove("files")
         (self.folder / "known_hosts").write_text(f"floor {host}")
         (self.folder / "config").write_text(
-            f"Host floor\n  HostName 127.0.0.1\n  Port {self.port}\n  User {LOGIN}\n"
+            f"Host floor\n  HostName {self.address}\n  Port {self.port}\n  User {LOGIN}\n"
             f"  HostKeyAlias floor\n  UserKnownHostsFile {self.folder}/known_hosts\n"
             f"  StrictHostKeyChecking yes\n  IdentityFile {self.folder}/user\n"
         )

@@ -25,7 +25,7 @@ def first_ssh(command: list[str]) -> float:
     deadline = time.time() + PATIENCE
     while (begun := time.time()) < deadline:
         tried = subprocess.run(
-            [command[0], "-o", "BatchMode=yes", *command[1:], "true"],
+            [*command, "true"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -71,7 +71,8 @@ def measure(here: Installation, name: str) -> dict[str, float]:
         raise StartFailed("There is no room for another vessel here.", hint="drc list")
     if not follower.addressed.wait(ADDRESS_PATIENCE) or follower.failed:
         raise follower.failed or StartFailed("Its address did not come.", hint="drc events")
-    entered = first_ssh(sshconfig.command(vessel["ssh"]["alias"]))
+    ssh, *where = sshconfig.command(vessel["ssh"]["alias"])
+    entered = first_ssh([ssh, "-o", "BatchMode=yes", *where])
     token = get(f"/v1/vessels/{vessel['name']}/jupyter")["token"]
     jupyter = first_200(here.pid(vessel["id"]), token)
     moments = follower.finish()

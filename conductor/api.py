@@ -5,6 +5,7 @@ from typing import Any
 from conductor.reach import Address
 from conductor.said import clean
 from conductor.work import Work
+from drc.errors import AddressKept, EngineFailed
 from drc.program import Program
 
 LONGEST_LOG = 900_000  # letters; a few lines may have as many, and the API takes no more
@@ -27,7 +28,7 @@ class Api(Program):
         self._tell(work, "events", {"kind": kind, **more})
 
     def address(self, work: Work, found: Address) -> None:
-        """Where it is in its tailnet."""
+        """Where it is in its tailnet. Raises EngineFailed where that is kept for another."""
         body = {
             "ipv4": found.ipv4,
             "ipv6": found.ipv6 or None,
@@ -36,7 +37,10 @@ class Api(Program):
             "instead_of": found.instead_of or None,
             "takes": found.takes,
         }
-        self._tell(work, "address", body)
+        try:
+            self._tell(work, "address", body)
+        except AddressKept as failed:  # since we looked: the next try takes another
+            raise EngineFailed(failed.message) from failed
 
     def run(self, work: Work, token: str) -> None:
         self._tell(work, "run", {"token": token})

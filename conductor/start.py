@@ -75,7 +75,7 @@ def start(
             number = berths.make(host, db, names, net_image, work.vessel_id)
         else:
             berths.ensure(host, names, net_image, number)
-        joined = aside.submit(host.reach.join, host, db, names, number, work)
+        joined = aside.submit(join, host, db, api, names, work, number)
         work.begin("image")
         image = images.ensure(host, work.digest or work.image, peers)
         say = partial(tell, api.step, work)
@@ -106,15 +106,21 @@ def start(
             work.begin("keys")
             ready.check_keys(host, work, door, host_key_blob(known), known["authorized_keys"])
         work.begin("join")
-        address = joined.result()
-        if address:
-            tell(api.address, work, address)
+        joined.result()
         tell.finish()
         work.begin("token")
         api.run(work, known["token"])
     finally:
         tell.close()
-        aside.shutdown(wait=False, cancel_futures=True)
+        # a node that joined after its vessel's stop would be left over
+        aside.shutdown(wait=True, cancel_futures=True)
+
+
+def join(host: Host, db: Database, api: Api, names: Names, work: Work, number: int) -> None:
+    """Beside the other steps, and told at once, for its owner's ssh waits for nothing else."""
+    address = host.reach.join(host, db, names, number, work)
+    if address:
+        api.address(work, address)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from drc.config import package_folder
 from drc.errors import (
+    AddressKept,
     BadInput,
     DatabaseUnreachable,
     DrcError,
@@ -40,6 +41,7 @@ CONSTRAINTS: dict[str, type[DrcError]] = {
     "a_gpu_is_on_one_host": HostTaken,
     "a_host_is_added_once": HostTaken,
     "a_proof_begins_one_session": ProofUsed,
+    "an_address_is_one_vessels": AddressKept,
     "an_owner_names_a_token_once": TokenTaken,
 }
 """What the violation of a constraint means to the person whose request ran into it."""

@@ -19,6 +19,7 @@ DrcError
 │  ├─ Forbidden
 │  ├─ TooLarge · TooSlow · TooMany      of one request; of one body; of one caller's requests
 │  ├─ TailnetRefused    the control plane declined, and says why
+│  ├─ AddressKept       it is another vessel's, which need not live now
 │  └─ StartFailed       the vessel failed before anybody could enter it
 ├─ Unreachable      something we need does not answer; again may help        exit 4, 503
 │  ├─ ApiUnreachable · DatabaseUnreachable · EngineFailed
@@ -186,6 +187,12 @@ class TooMany(Refused):
     """You ask more often than the API answers one caller. Wait a few seconds."""
 
     http_status = 429
+
+
+class AddressKept(Refused):
+    """That address is kept for another vessel."""
+
+    http_status = 409
 
 
 class TailnetRefused(Refused):

@@ -188,7 +188,7 @@ def follow(vessel: dict[str, Any], progress: Any) -> None:
 
     for event in events_of(vessel):
         kind = event["kind"]
-        if kind == "image_ready":
+        if kind in ("image_ready", "joined"):
             sshconfig.sync()
         progress.step(event)
         if kind == "running":

@@ -17,6 +17,7 @@ PHASES = {
     "reserved": ("reserved", "waiting for a conductor"),
     "starting": ("taken", "looking for the image"),
     "image_ready": ("image", "making the container"),
+    "joined": ("address", "starting it"),
     "ssh_ready": ("ssh", "waiting for Jupyter"),
     "jupyter_ready": ("jupyter", "trying your key"),
     "running": ("running", ""),
@@ -102,6 +103,9 @@ class Progress:
             return " · ".join(part for part in parts if part and part != "none")
         if event["kind"] == "image_ready":
             return vessel["image"]
+        if event["kind"] == "joined":
+            lost = event.get("instead_of")
+            return event["address"] + (f", for somebody else has {lost} now" if lost else "")
         if event["kind"] == "ssh_ready":
             return typer.style(" ".join(command(name)), bold=True)
         if event["kind"] == "jupyter_ready":

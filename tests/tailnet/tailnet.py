@@ -152,6 +152,11 @@ class Tailnet:
         assert answer.status_code == 200, answer.text
         self.policy.write_text(text)
 
+    def policy_now(self) -> str:
+        """As it is in force."""
+        answer = self.http.get(f"{self.api_url}/tailnet/-/acl", auth=(self.token, ""))
+        return answer.raise_for_status().text
+
     def faults(self, faults: Sequence[dict[str, Any]] = ()) -> None:
         """How requests fail from now on, instead of how they did; see `fault` in main.go."""
         self.http.post(f"{self.url}/test/faults", json=list(faults)).raise_for_status()
