@@ -7,7 +7,7 @@ used twice; what a crash leaves between is found by `tidy`.
 import contextlib
 import logging
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -85,10 +85,17 @@ def start(host: Host, names: Names, image: str, number: int) -> None:
 
 def ensure(host: Host, names: Names, image: str, number: int) -> None:
     """The berth's container runs: started again when the host was rebooted, or made anew."""
-    if host.runs(names.berth(number)):
-        return
+    with translated(host.name), contextlib.suppress(docker.errors.NotFound):
+        found = host.docker().inspect_container(names.berth(number))
+        if found["State"]["Running"] and fits(host, found["Config"]["Labels"]):
+            return
     _ensure_network(host, names)
     start(host, names, image, number)
+
+
+def fits(host: Host, labels: Mapping[str, str]) -> bool:
+    """Whether a network container is made for the way in which vessels are reached now."""
+    return (labels.get(wanted.REACH) == wanted.TAILNET) is not host.reach.publishes
 
 
 def restart(host: Host, names: Names, number: int) -> None:

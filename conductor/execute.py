@@ -2,7 +2,10 @@
 
 import time
 
+import docker.errors
+
 from conductor.host import Host, translated
+from drc.errors import EngineFailed
 
 
 def execute(
@@ -13,6 +16,15 @@ def execute(
     What is secret goes in by standard input, for arguments and environments can be looked at; it
     stays open, so a program must know by a line's end that it has all. Raises EngineFailed.
     """
+    try:
+        return _execute(host, container, command, stdin, timeout)
+    except docker.errors.NotFound as failed:
+        raise EngineFailed(f"A container on {host.name} is gone.") from failed
+
+
+def _execute(
+    host: Host, container: str, command: list[str], stdin: str, timeout: float
+) -> tuple[int, str, str]:
     with translated(host.name):
         engine = host.docker()
         made = engine.exec_create(container, command, stdin=True, tty=False)

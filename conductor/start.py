@@ -6,9 +6,11 @@ that the start never waits for it; the last word, the token, waits for all of it
 
 import base64
 from collections.abc import Callable, Generator
+from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from threading import Event
 from typing import Any
 
 import docker.errors
@@ -24,7 +26,9 @@ from drc.db import Database
 from drc.errors import EngineFailed, StartFailed
 
 # each is begun by Work.begin, so that a start that was cut off between any two can be tried
-STEPS = ("berth", "image", "container", "identity", "start", "ssh", "jupyter", "keys", "join",
+JOIN_LIMIT = 90.0  # seconds that a start waits for its address, beside its other steps
+FAREWELL = 5.0  # seconds that one which failed waits for its node, so that it is deleted with it
+STEPS = ("berth", "image", "container", "identity", "start", "ssh", "join", "jupyter", "keys",
          "token")  # fmt: skip
 
 
@@ -64,7 +68,8 @@ def start(
     may, StaleAttempt when the vessel is to stop.
     """
     tell = Telling()
-    aside = ThreadPoolExecutor(1, thread_name_prefix="join")
+    aside, ended = ThreadPoolExecutor(1, thread_name_prefix="join"), Event()
+    joined: Future[None] | None = None
     try:
         tell(api.start, work)
         secrets = tell(api.secrets, work)
@@ -75,7 +80,7 @@ def start(
             number = berths.make(host, db, names, net_image, work.vessel_id)
         else:
             berths.ensure(host, names, net_image, number)
-        joined = aside.submit(join, host, db, api, names, work, number)
+        joined = aside.submit(join, host, db, api, names, work, number, ended)
         work.begin("image")
         image = images.ensure(host, work.digest or work.image, peers)
         say = partial(tell, api.step, work)
@@ -98,6 +103,8 @@ def start(
         with unless_restarted(host, names.berth(number)):
             work.begin("ssh")
             ready.wait_for_banner(host, work, vessel, door)
+            work.begin("join")
+            finish_joining(joined)
             tell(api.step, work, "ssh_ready")
             known = secrets.result()
             work.begin("jupyter")
@@ -105,22 +112,32 @@ def start(
             tell(api.step, work, "jupyter_ready")
             work.begin("keys")
             ready.check_keys(host, work, door, host_key_blob(known), known["authorized_keys"])
-        work.begin("join")
-        joined.result()
         tell.finish()
         work.begin("token")
         api.run(work, known["token"])
     finally:
         tell.close()
-        # a node that joined after its vessel's stop would be left over
-        aside.shutdown(wait=True, cancel_futures=True)
+        ended.set()
+        if joined:  # a node that joins after its vessel's stop would be left over for a while
+            futures.wait([joined], FAREWELL)
+        aside.shutdown(wait=False, cancel_futures=True)
 
 
-def join(host: Host, db: Database, api: Api, names: Names, work: Work, number: int) -> None:
+def join(
+    host: Host, db: Database, api: Api, names: Names, work: Work, number: int, ended: Event
+) -> None:
     """Beside the other steps, and told at once, for its owner's ssh waits for nothing else."""
-    address = host.reach.join(host, db, names, number, work)
+    address = host.reach.join(host, db, names, number, work, ended)
     if address:
         api.address(work, address)
+
+
+def finish_joining(joined: Future[None]) -> None:
+    """Raises what it raised, and EngineFailed when it takes too long."""
+    try:
+        joined.result(JOIN_LIMIT)
+    except TimeoutError:
+        raise EngineFailed(f"It did not join the tailnet within {JOIN_LIMIT:.0f} s.") from None
 
 
 @contextmanager

@@ -13,6 +13,8 @@ VESSEL = "drc.vessel"
 ATTEMPT = "drc.attempt"
 BERTH = "drc.berth"
 HOME = "drc.home"
+REACH = "drc.reach"
+TAILNET = "tailnet"
 VESSEL_IMAGE = "drc.vessel-image"
 LAYER = "drc/layer"
 BASE = "drc.base"
@@ -103,10 +105,10 @@ NODE = {
             "CgroupPermissions": "rwm",
         }
     ],
-    # Docker takes IPv6 from whoever is on a network without it
-    "Sysctls": {"net.ipv6.conf.all.disable_ipv6": "0", "net.ipv6.conf.default.disable_ipv6": "0"},
 }
 """What a network container needs beside NET_ADMIN to be a tailnet's node."""
+WITH_IPV6 = {"net.ipv6.conf.all.disable_ipv6": "0", "net.ipv6.conf.default.disable_ipv6": "0"}
+"""Docker takes IPv6 from whoever is on a network without it; some kernels have none to give."""
 
 
 def berth_container(
@@ -134,12 +136,17 @@ def berth_container(
             "DRC_ALLOW=",
             *(["DRC_TAILNET=1"] if tailnet else []),
         ],
-        "Labels": {INSTALLATION: names.installation, BERTH: str(number)},
+        "Labels": {
+            INSTALLATION: names.installation,
+            BERTH: str(number),
+            **({REACH: TAILNET} if tailnet else {}),
+        },
         "ExposedPorts": {port: {} for port in published},
         "HostConfig": {
             "NetworkMode": names.network,
             "PortBindings": published,
             **(NODE if tailnet else {}),
+            "Sysctls": WITH_IPV6 if tailnet and ":" in addresses else {},
             "CapDrop": ["ALL"],
             "CapAdd": ["NET_ADMIN"],
             "Binds": [f"{resolv_conf}:/etc/drc/host-resolv.conf:ro"],

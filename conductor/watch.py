@@ -31,7 +31,7 @@ def look(conductor: "Conductor", host: Host) -> None:
     try:
         waiting = berths.list_waiting(host, conductor.db)
         there = reconcile.list_containers(conductor, host)
-        running = {container.name for container in there if container.running}
+        running = {one.name for one in there if one.running and berths.fits(host, one.labels)}
         whole = host.connections != host.rounded[0] or time.monotonic() > host.rounded[1] + ROUND
         mended = reconcile.clear(conductor, host, there)
         host.silent_since = None

@@ -75,6 +75,12 @@ class Play:
         self.prometheus = Prometheus(prometheus.url(self.choices))
         self.screen = Screen()
         self.policies = policies(f"{owner}/{vessel}")
+        others = [row["name"] for row in fleet.list_judged(self.db) if row["name"] != vessel]
+        if others:
+            raise Misconfigured(
+                f"Others live here, and this plays with the clock of all: {', '.join(others)}.",
+                hint="make demo-idle STATE=/var/lib/drc-demo ARGS='--port 8887 --sshd-port 2297'",
+            )
         self.begun = time.monotonic()
         self.training = threading.Timer(BUSY, self.use, (0,))
         self.told = ""

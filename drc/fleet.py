@@ -5,6 +5,7 @@ come back as dicts with the statement's column names.
 """
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -284,6 +285,10 @@ def list_nodes(db: Database) -> list[Row]:
     return db.all("list_nodes")
 
 
+def list_gone_nodes(db: Database, devices: Collection[str]) -> list[Row]:
+    return db.all("list_gone_nodes", devices=list(devices))
+
+
 def note_address(db: Database, id: str, attempt: int, **address: Any) -> bool:
     return bool(db.one("note_address", id=id, attempt=attempt, **address))
 
@@ -446,15 +451,14 @@ def claim_message(db: Database, patience: timedelta) -> Row | None:
     return db.one("claim_message", patience=patience)
 
 
-def finish_message(
-    db: Database, id: int, outcome: str, delay: timedelta, trouble: str, recipient: str
-) -> bool:
+def address_message(db: Database, id: int, recipient: str) -> None:
+    db.one("address_message", id=id, recipient=recipient or None)
+
+
+def finish_message(db: Database, id: int, outcome: str, delay: timedelta, trouble: str) -> bool:
     return bool(
-        db.one(
-            "finish_message", id=id, outcome=outcome, delay=delay, trouble=trouble or None,
-            recipient=recipient or None,
-        )
-    )  # fmt: skip
+        db.one("finish_message", id=id, outcome=outcome, delay=delay, trouble=trouble or None)
+    )
 
 
 def read_click(db: Database, id: int, recipient: str) -> Row | None:

@@ -34,8 +34,8 @@ def screen(told: Mapping[str, Any], when: Show, ago: Show) -> list[tuple[str, st
 
 def after(told: Mapping[str, Any], when: Show) -> str:
     ends = f"it ends {when(told['ends_at'])} in any case: drc extend {told['name']}"
-    if told["evidence"].get("lives_until"):
-        ends = f"it ends {when(told['evidence']['lives_until'])}: the policy lets it live no longer"
+    if told["lives_until"]:
+        ends = f"it ends {when(told['lives_until'])}: the policy lets it live no longer"
     if not told["bury_at"]:
         return ends
     keep = f"drc keep {told['name']}" if told["keeps_left"] else "it can be kept no more"

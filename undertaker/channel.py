@@ -43,7 +43,7 @@ class Channel(Protocol):
     def recipient(self, message: Message) -> str:
         """Whose click on it counts, as the channel calls people; empty: nobody's.
 
-        Of one that was taken.
+        Raises NotTaken.
         """
         ...
 
@@ -71,6 +71,7 @@ def deliver(db: Database, channel: Channel) -> int:
             finish(db, message, "never", "what became of it is not known")
             continue
         try:
+            fleet.address_message(db, message.id, channel.recipient(message))
             if not (is_unknown and channel.has(message)):
                 channel.send(message)
         except NotTaken as failed:
@@ -86,15 +87,14 @@ def deliver(db: Database, channel: Channel) -> int:
             finish(db, message, outcome, failed.message, AGAIN)
             break
         else:
-            finish(db, message, "sent", "", recipient=channel.recipient(message))
+            finish(db, message, "sent", "")
             taken += 1
     return taken
 
 
 def finish(
-    db: Database, message: Message, outcome: str, trouble: str, delay: timedelta = timedelta(),
-    recipient: str = "",
-) -> None:  # fmt: skip
-    fleet.finish_message(db, message.id, outcome, delay, trouble, recipient)
+    db: Database, message: Message, outcome: str, trouble: str, delay: timedelta = timedelta()
+) -> None:
+    fleet.finish_message(db, message.id, outcome, delay, trouble)
     if trouble:
         log.warning("message %s (%s): %s", message.id, message.title, trouble)

@@ -86,7 +86,8 @@ def kept(done: Payload) -> str:
 
 def stopped(done: Payload) -> str:
     name = escaped(done["why"]["name"])
-    return f"*{name} is being stopped.* Its home stays. To come back: drc create {name}"
+    how = f"drc create {name} --from {name}" if done["save"] else f"drc create {name}"
+    return f"*{name} is being stopped.* Its home stays. To come back: {how}"
 
 
 def table(done: Payload) -> str:

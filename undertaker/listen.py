@@ -4,6 +4,7 @@ as requests of Slack's to an address that it can reach, each with a signature th
 
 import json
 import logging
+import re
 import threading
 from collections.abc import Callable
 from typing import Any, cast
@@ -87,7 +88,7 @@ def by_requests(secret: str, handle: Handle) -> Starlette:
                 return Response(status_code=413)
         stamp = request.headers.get("x-slack-request-timestamp", "")
         signature = request.headers.get("x-slack-signature", "")
-        if not stamp.isdecimal() or not verifier.is_valid(body, stamp, signature):
+        if not is_signed(verifier, body, stamp, signature):
             log.warning("a request that Slack did not sign, or not in the last minutes")
             return Response(status_code=401)
         try:
@@ -98,3 +99,13 @@ def by_requests(secret: str, handle: Handle) -> Starlette:
         return Response(status_code=200)
 
     return Starlette(routes=[Route(PATH, take, methods=["POST"])])
+
+
+def is_signed(verifier: SignatureVerifier, body: bytes, stamp: str, signature: str) -> bool:
+    """Whatever anybody sends; the verifier itself takes text only, and a number."""
+    if not re.fullmatch(r"[0-9]{1,12}", stamp) or not signature.isascii():
+        return False
+    try:
+        return verifier.is_valid(body.decode(), stamp, signature)
+    except UnicodeDecodeError:
+        return False

@@ -9,6 +9,7 @@ seen to, if that; 5 for a configuration that cannot be.
 import argparse
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -73,11 +74,13 @@ def rehearsal(environ: Mapping[str, str], words: Sequence[str]) -> int:
     prometheus = Prometheus(need(environ, "DRC_PROMETHEUS_URL"))
     db = Database(need_secret(environ, "DRC_DATABASE_URL").shown, size=1, name="drc-undertaker")
     now = fleet.read_now(db)
-    for path, policies in tried:
-        fates = rehearse(db, prometheus, policies, now - span, now)
-        print(f"{path or 'the default policy'}, since {now - span:%Y-%m-%d %H:%M}")  # noqa: T201
-        for line in report(fates):
-            print(f"  {line}")  # noqa: T201
+    played = {
+        str(path or "the default policy"): rehearse(db, prometheus, policies, now - span, now)
+        for path, policies in tried
+    }
+    print(f"since {now - span:%Y-%m-%d %H:%M}")  # noqa: T201
+    for line in report(played):
+        print(line)  # noqa: T201
     db.close()
     return 0
 
@@ -108,9 +111,13 @@ def listen(environ: Mapping[str, str]) -> int:
         signal.signal(signal.SIGINT, end)
         by_socket(app.shown, handle, ended, url)
     elif signing:
-        host, _, port = environ.get("DRC_SLACK_LISTEN", "127.0.0.1:8423").rpartition(":")
-        if not port.isdecimal():
-            raise Misconfigured("DRC_SLACK_LISTEN is no address and port: 127.0.0.1:8423")
+        listen_at = environ.get("DRC_SLACK_LISTEN", "127.0.0.1:8423")
+        host, _, port = listen_at.rpartition(":")
+        if not host or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
+            raise Misconfigured(
+                f"DRC_SLACK_LISTEN is “{listen_at}”, which is no address and port.",
+                hint="127.0.0.1:8423",
+            )
         uvicorn.run(by_requests(signing.shown, handle), host=host.strip("[]"), port=int(port),
                     log_level="warning", access_log=False)  # fmt: skip
     else:

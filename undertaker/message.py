@@ -20,6 +20,8 @@ class Message:
     """What people call the owner: an e-mail address, where one was verified."""
     body: dict[str, Any]
     made_at: datetime
+    reached: str = ""
+    """Whom messages to this owner went to of late, as the channel calls people."""
 
     @property
     def is_certain(self) -> bool:

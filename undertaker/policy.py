@@ -122,6 +122,11 @@ class Policies:
                 self._policy(Words.model_validate({**self.file.default, **table}))
             except ValueError as failed:
                 raise ValueError(f"[{name}] {_short(failed)}") from None
+        # a vessel may be under any of the queues' tables, and a person's, at once
+        said = [Words.model_validate({**self.file.default, **table}) for _, table in tables]
+        hours = max(one.warn_after for one in said) + max(one.bury_after for one in said)
+        if timedelta(hours=hours) / self.step > MOST_LOOKS:
+            raise ValueError(f"step_seconds is too small to look at {hours:g} hours")
 
     def of(self, *, owner: str, called: str, name: str, queues: Iterable[str]) -> Policy:
         """For a vessel. `called`: what its owner is called, beside the login."""
@@ -142,9 +147,6 @@ class Policies:
         return timedelta(seconds=self.file.step_seconds)
 
     def _policy(self, said: Words) -> Policy:
-        hours = said.warn_after + said.bury_after
-        if timedelta(hours=hours) / self.step > MOST_LOOKS:
-            raise ValueError(f"step_seconds is too small to look at {hours:g} hours")
         calendar = parse(said.zone, said.hours, said.holidays, frozenset(said.off))
         days = said.lifetime_days
         return Policy(

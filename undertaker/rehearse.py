@@ -2,7 +2,7 @@
 knows, on the vessels that there were. Nothing is written down, and nobody is told.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -74,11 +74,13 @@ def fate(
         State.RUNNING, ends_at=datetime.now(UTC) + FAR, started_at=row["from_at"], gpus=gpus
     )
     reach = policy.warn_after + policy.bury_after + FARTHER * policy.step
-    first = 0
+    first, last = 0, -1
     for end, look in enumerate(looks, 1):
         at = look.end
-        if (now - at) % EVERY:
+        half_hour = -((at - now) // EVERY)  # counted back from now: a round is the first look at it
+        if half_hour == last:
             continue
+        last = half_hour
         since = policy.calendar.before(at, reach)
         while looks[first].end < since:
             first += 1
@@ -108,26 +110,42 @@ def used(looks: Iterable[Look], policy: Policy) -> float:
     )
 
 
-def report(fates: Sequence[Fate]) -> list[str]:
-    """For people: a line for each vessel that would have been told something, and the sum."""
-    lines: list[str] = []
-    for one in fates:
-        if not one.warned and not one.buried_at:
-            continue
-        said = f"{one.owner}/{one.name}  {one.gpus} GPUs  warned {' '.join(map(show, one.warned))}"
-        if one.buried_at:
-            said += f"  buried {show(one.buried_at)}, {one.saved:.0f} GPU-hours saved"
-            said += f", {one.interrupted:.1f} of them used" if one.interrupted else ""
-        lines.append(said)
+def report(played: Mapping[str, Sequence[Fate]]) -> list[str]:
+    """For people, by the policies' names: a line for each vessel that any of them would have told
+    something, with what each would have, side by side; and each one's sum.
+    """
+    names = list(played)
+    rows = [("", *names)]
+    for each in zip(*played.values(), strict=False):
+        if any(one.warned or one.buried_at for one in each):
+            title = f"{each[0].owner}/{each[0].name}, {each[0].gpus} GPUs"
+            rows.append((title, *map(told, each)))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    return [*lines, "", *(f"{name}: {total(fates)}" for name, fates in played.items())]
+
+
+def told(one: Fate) -> str:
+    """What one policy would have done to one vessel."""
+    said = f"warned {' '.join(map(show, one.warned))}" if one.warned else "-"
+    if one.buried_at:
+        said += f", buried {show(one.buried_at)}: {one.saved:.0f} GPU-h saved"
+        said += f", {one.interrupted:.1f} of them used" if one.interrupted else ""
+    return said
+
+
+def total(fates: Sequence[Fate]) -> str:
     held, saved = sum(one.held for one in fates), sum(one.saved for one in fates)
     buried = [one for one in fates if one.buried_at]
     share = f" ({saved / held:.0%})" if held else ""
-    lines.append(
-        f"{len(fates)} vessels: {sum(bool(one.warned) for one in fates)} warned, {len(buried)} "
+    return (
+        f"{len(fates)} vessels, {sum(bool(one.warned) for one in fates)} warned, {len(buried)} "
         f"buried, {sum(bool(one.interrupted) for one in buried)} of them used again later; "
         f"{saved:.0f} of {held:.0f} GPU-hours saved{share}"
     )
-    return lines
 
 
 def show(at: datetime) -> str:

@@ -96,6 +96,7 @@ def open_case(row: Row, policies: Policies, now: datetime, prometheus: Prometheu
         state=State(row["state"]),
         ends_at=row["ends_at"].astimezone(UTC),
         started_at=row["started_at"],
+        born_at=row["born_at"],
         gpus=len(row["gpus"]),
         is_seen=prometheus is not None,
         kept_until=row["any_kept_until"],
@@ -186,7 +187,6 @@ def settle(
         "idle_h": round(found.idle / HOUR, 2),
         "unknown_h": round(found.unknown / HOUR, 2),
         "policy": policy.words(),
-        **lives_until(case),
         **(more or {}),
     }
     body = {
@@ -205,7 +205,8 @@ def settle(
         was_warned_at=case.facts.warned_at, kept_until=row["kept_until"],
         verdict=found.verdict, reason=found.reason, evidence=evidence, now=now,
         idle_since=found.idle_since, bury_at=bury_at, keep_to=keep_to,
-        most_keeps=policy.most_keeps, is_busy=found.is_busy, kind=kind, body=body if kind else None,
+        most_keeps=policy.most_keeps, lives_until=lives_until(case), is_busy=found.is_busy,
+        kind=kind, body=body if kind else None,
     )  # fmt: skip
     if is_first and found.verdict is Verdict.BURY and not bury(client, case, found.reason):
         return UNANSWERED
@@ -214,12 +215,12 @@ def settle(
     return found.verdict.value
 
 
-def lives_until(case: Case) -> dict[str, Any]:
+def lives_until(case: Case) -> datetime | None:
     """The end of its life, where the policy sets one before that in the books."""
     if case.policy.lifetime is None:
-        return {}
-    until = case.facts.started_at + case.policy.lifetime
-    return {"lives_until": until.isoformat()} if until < case.facts.ends_at else {}
+        return None
+    until = (case.facts.born_at or case.facts.started_at) + case.policy.lifetime
+    return until if until < case.facts.ends_at else None
 
 
 def bury(client: Client, case: Case, reason: str) -> bool:

@@ -35,7 +35,7 @@ class Slack:
         self.people: dict[str, str] = {}
 
     def send(self, message: Message) -> None:
-        person = self.person(message.called)
+        person = self.recipient(message)
         mention = "" if person else f"For {message.called or message.owner}: "
         try:
             self.client.chat_postMessage(
@@ -53,12 +53,12 @@ class Slack:
             raise NobodyKnows(f"Slack broke off: {type(failed).__name__}") from None
 
     def recipient(self, message: Message) -> str:
-        return self.people.get(message.called, "")
+        return self.person(message.called, message.reached)
 
     def has(self, message: Message) -> bool:
         """By our id, which it bears."""
         try:
-            person = self.person(message.called)
+            person = self.recipient(message)
             channel = self.fallback
             if person:
                 opened: Any = self.client.conversations_open(users=[person])
@@ -77,8 +77,13 @@ class Slack:
         except (OSError, SlackClientError, ValueError) as failed:
             raise NotTaken(f"Slack does not answer: {failed}") from None
 
-    def person(self, address: str) -> str:
-        """A user's id; empty where there is none but the fallback. Raises NotTaken."""
+    def person(self, address: str, known: str = "") -> str:
+        """A user's id; empty where there is none but the fallback. Raises NotTaken.
+
+        `known`: whom messages to that address went to of late.
+        """
+        if known:
+            self.people.setdefault(address, known)
         if address in self.people or "@" not in address:
             return self._or_fallback(self.people.get(address, ""), address)
         try:

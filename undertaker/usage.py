@@ -23,6 +23,7 @@ UTILISATION = "DCGM_FI_DEV_GPU_UTIL"
 OF_SLICES = "DCGM_FI_PROF_GR_ENGINE_ACTIVE"
 """From 0 to 1; the other is not there for slices (DCGM)."""
 AT_ONCE = 1000  # GPUs in one query: 40 kB of it are their names
+MOST_POINTS = 10_000  # of one series in one answer; Prometheus gives 11,000
 PATIENCE = 60.0  # seconds for an answer
 
 Series = Mapping[str, Mapping[int, float]]
@@ -121,17 +122,16 @@ class Prometheus:
         """Adds to `told`."""
         seconds = int(stretch.each.total_seconds())
         kind = "avg" if stretch.is_work else "max"
-        start = stretch.begin + stretch.each
-        answer = self._call(
-            # duplicates: two Prometheis that scrape the same, a job mapping of several jobs
-            query=f"{scale} * max by (UUID, GPU_I_ID) ({kind}_over_time({series}[{seconds}s]))",
-            start=str(int(start.timestamp())), end=str(int(stretch.end.timestamp())),
-            step=str(seconds),
-        )  # fmt: skip
-        for one in answer:
-            labels = one["metric"]
-            gpu = "/".join(filter(None, (labels.get("UUID", ""), labels.get("GPU_I_ID", ""))))
-            told.setdefault(gpu, {}).update(_numbers(one["values"]))
+        # duplicates: two Prometheis that scrape the same, a job mapping of several jobs
+        query = f"{scale} * max by (UUID, GPU_I_ID) ({kind}_over_time({series}[{seconds}s]))"
+        first, last = int(stretch.begin.timestamp()) + seconds, int(stretch.end.timestamp())
+        for start in range(first, last + 1, MOST_POINTS * seconds):
+            end = min(last, start + (MOST_POINTS - 1) * seconds)
+            answer = self._call(query=query, start=str(start), end=str(end), step=str(seconds))
+            for one in answer:
+                labels = one["metric"]
+                gpu = "/".join(filter(None, (labels.get("UUID", ""), labels.get("GPU_I_ID", ""))))
+                told.setdefault(gpu, {}).update(_numbers(one["values"]))
 
     def _call(self, **form: str) -> list[dict[str, Any]]:
         self.queries += 1

@@ -13,7 +13,7 @@ from enum import StrEnum
 from drc.vessel import AGEING, State
 from undertaker.policy import Policy
 
-JITTER = 1 / 3  # of a look: by which rounds of cron may be apart by less than they should
+JITTER = timedelta(minutes=5)  # by which rounds of cron may be apart by less than they should
 NONE = timedelta()
 
 
@@ -40,6 +40,9 @@ class Facts:
     state: State
     ends_at: datetime
     started_at: datetime
+    """Of it, or of the youngest that shares its GPUs."""
+    born_at: datetime | None = None
+    """Of itself, where that is earlier."""
     gpus: int = 0
     is_seen: bool = True
     """Whether anybody measures what GPUs do."""
@@ -121,7 +124,7 @@ def by_the_books(facts: Facts, policy: Policy, now: datetime) -> Judgement | Non
         return Judgement(Verdict.KEEP, f"it is {facts.state}")
     if now >= facts.ends_at:
         return Judgement(Verdict.BURY, f"its lifetime ended at {show(facts.ends_at, policy)}")
-    if policy.lifetime and now >= facts.started_at + policy.lifetime:
+    if policy.lifetime and now >= (facts.born_at or facts.started_at) + policy.lifetime:
         days = policy.lifetime / timedelta(days=1)
         return Judgement(Verdict.BURY, f"the policy lets it live for {days:g} days at most")
     excuse = excused(facts, policy, now)
@@ -174,7 +177,7 @@ def walk(facts: Facts, looks: Sequence[Look], policy: Policy, now: datetime) -> 
         streak.unknown += gap[1] - bridged
         idle = look.work + bridged
         streak.idle += idle
-        if facts.told_at and look.begin >= facts.told_at - JITTER * policy.step:
+        if facts.told_at and look.begin >= facts.told_at - jitter(policy):
             streak.since_told += idle
         worked = look.work.total_seconds()
         totals = [t + (b or 0) * worked for t, b in zip(totals, look.busy, strict=True)]
@@ -226,8 +229,13 @@ def climb(
         )
     since_call = policy.calendar.between(facts.called_at or now, now)
     remaining = max(remaining, policy.last_call - since_call)
-    verdict = Verdict.BURY if remaining <= JITTER * policy.step else Verdict.STAY
+    verdict = Verdict.BURY if remaining <= jitter(policy) else Verdict.STAY
     return replace(found, verdict=verdict, reason=why, remaining=max(remaining, NONE))
+
+
+def jitter(policy: Policy) -> timedelta:
+    """Less where looks or the last call are short."""
+    return min(JITTER, policy.step / 3, policy.last_call / 2)
 
 
 def unknown(streak: Streak) -> str:

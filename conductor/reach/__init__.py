@@ -1,6 +1,7 @@
 """How vessels are reached: by a published port of their host, or by an address of their own."""
 
 from dataclasses import dataclass
+from threading import Event
 from typing import TYPE_CHECKING, Protocol
 
 from conductor.wanted import Names
@@ -41,17 +42,15 @@ class Reach(Protocol):
         ...
 
     def join(
-        self, host: "Host", db: Database, names: Names, number: int, work: Work
+        self, host: "Host", db: Database, names: Names, number: int, work: Work, ended: Event
     ) -> Address | None:
         """Give a vessel's network container its address; None: it has no more than its port.
 
-        May be done again. Raises EngineFailed, HostUnreachable, TailnetUnreachable, StartFailed.
+        May be done again. `ended`: the start was given up meanwhile. Raises EngineFailed,
+        HostUnreachable, TailnetUnreachable, TailnetRefused, StartFailed, StaleAttempt.
         """
         ...
 
     def leave(self, host: "Host", names: Names, work: Work) -> None:
-        """Take a vessel's address away, before its network container is.
-
-        Raises TailnetUnreachable, TailnetRefused.
-        """
+        """Take a vessel's address away, before its network container is; as far as one can."""
         ...

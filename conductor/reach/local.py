@@ -1,5 +1,6 @@
 """No tailnet: SSH is a port of the host."""
 
+from threading import Event
 from typing import TYPE_CHECKING
 
 from conductor.reach import Address
@@ -18,7 +19,7 @@ class Local:
         return host.door.address, host.door.ports_from + number
 
     def join(
-        self, host: "Host", db: Database, names: Names, number: int, work: Work
+        self, host: "Host", db: Database, names: Names, number: int, work: Work, ended: Event
     ) -> Address | None:
         return None
 

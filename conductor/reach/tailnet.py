@@ -8,6 +8,7 @@ import logging
 import re
 import secrets
 from dataclasses import replace
+from threading import Event
 from typing import Any
 
 import docker.errors
@@ -21,7 +22,13 @@ from conductor.wanted import SSH_PORT, Names
 from conductor.work import Work
 from drc import fleet
 from drc.db import Database
-from drc.errors import EngineFailed, HostUnreachable, StartFailed, TailnetUnreachable
+from drc.errors import (
+    EngineFailed,
+    HostUnreachable,
+    StartFailed,
+    TailnetRefused,
+    TailnetUnreachable,
+)
 
 JOIN_TIMEOUT = 40.0  # seconds for the node to come up; it takes about half a second
 LABEL = 63  # letters of a DNS label
@@ -30,7 +37,9 @@ FIRST = ipaddress.ip_address("100.64.0.0")
 RESERVED = [ipaddress.ip_network(one) for one in ("100.100.0.0/24", "100.100.100.0/24",
             "100.115.92.0/23", "100.64.0.0/24")]  # fmt: skip
 """Of 100.64.0.0/10: Tailscale's own (kb/1304), and the first, which planes give by themselves."""
-WRONG_KEY = "invalid key"  # in what tailscaled says where the control plane declines
+NO_PROGRAM = "There is no tailscale in the network containers' image"
+HOPELESS = ("invalid key", "authkey", NO_PROGRAM)
+"""In what is said where the control plane declines (Tailscale, Headscale), or nothing can join."""
 
 log = logging.getLogger("conductor.tailnet")
 
@@ -40,26 +49,47 @@ class Tailnet:
 
     def __init__(self, plane: Plane) -> None:
         self.plane = plane
+        self.seen: dict[str, float] = {}
+        """Devices without a vessel, by id, and when we saw each first (time.monotonic)."""
 
     def door(self, host: Host, names: Names, number: int) -> tuple[str, int]:
         """On the bridge of its host, which nobody else reaches."""
-        berth = names.berth(number)
-        with translated(host.name):
-            try:
-                networks = host.docker().inspect_container(berth)["NetworkSettings"]["Networks"]
-            except docker.errors.NotFound as failed:
-                raise EngineFailed(f"The network container on {host.name} is gone.") from failed
-        return str(networks[names.network]["IPAddress"]), SSH_PORT
+        found = inspect(host, names.berth(number))
+        return str(found["NetworkSettings"]["Networks"][names.network]["IPAddress"]), SSH_PORT
 
-    def join(self, host: Host, db: Database, names: Names, number: int, work: Work) -> Address:
-        berth = names.berth(number)
-        mine = self.device_of(host, berth)
+    def join(
+        self, host: Host, db: Database, names: Names, number: int, work: Work, ended: Event
+    ) -> Address:
+        # by its id: its name is another's once it is gone
+        berth = str(inspect(host, names.berth(number))["Id"])
+        return self.join_in(host, db, berth, work, ended)
+
+    def join_in(
+        self, host: Host, db: Database, berth: str, work: Work, ended: Event
+    ) -> Address:  # fmt: skip
+        """As `join`, in a network container of which the id is known."""
+
+        def go_on() -> None:
+            work.go_on()
+            if ended.is_set():
+                raise EngineFailed("Its start was given up.")
+
+        devices = self.plane.devices()
+        node = node_of(host, berth)
+        mine = next((device for device in devices if device.id == node), None)
         if mine is None:
+            for device in devices:
+                if device.id == work.device:  # it cannot be that one again
+                    self.plane.delete(device.id)
             key = self.plane.mint(f"vessel {work.vessel_id}")
+            go_on()
             told = run(host, berth, [hostname(work), self.plane.login_server], key)
-            mine = self.find(str(told["Self"]["ID"]))
+            mine = self.find(node_in(told))
+        go_on()
         if self.plane.can_move:
             mine = self.settle(db, work, mine)
+        if not mine.ipv4:
+            raise StartFailed(f"{self.plane.name} gave it no IPv4 address.")
         lost = work.kept_ipv4 if work.kept_ipv4 != mine.ipv4 else ""
         return Address(
             mine.ipv4, mine.ipv6, mine.name, mine.id, lost, takes=not self.plane.can_move
@@ -69,18 +99,32 @@ class Tailnet:
         """At the address that it had before; else at one that is kept for no other vessel."""
         if work.kept_ipv4 and work.kept_ipv4 != mine.ipv4:
             try:
-                return self.move(mine, work.kept_ipv4)
-            except AddressTaken as taken:
+                return self.claim(work, mine)
+            except (AddressTaken, TailnetRefused) as taken:
                 log.warning("%s of %s: %s", work.name, work.login, taken)
         for _ in range(TRIES):
-            if not fleet.is_kept_for_another(db, mine.ipv4, work.vessel_id):
+            if mine.ipv4 and not fleet.is_kept_for_another(db, mine.ipv4, work.vessel_id):
                 return mine
             with contextlib.suppress(AddressTaken):
                 mine = self.move(mine, any_address())
         raise EngineFailed("No address of the tailnet is free for it.")
 
+    def claim(self, work: Work, mine: Device) -> Device:
+        """The address that it had, also from a device of its own that was not deleted yet.
+
+        Raises AddressTaken, TailnetRefused.
+        """
+        try:
+            return self.move(mine, work.kept_ipv4)
+        except AddressTaken:
+            holder = next((d for d in self.plane.devices() if d.ipv4 == work.kept_ipv4), None)
+            if holder is None or holder.hostname != mine.hostname:
+                raise
+            self.plane.delete(holder.id)
+            return self.move(mine, work.kept_ipv4)
+
     def move(self, device: Device, ipv4: str) -> Device:
-        """Raises AddressTaken."""
+        """Raises AddressTaken, TailnetRefused."""
         self.plane.move(device.id, ipv4)
         return replace(device, ipv4=ipv4)
 
@@ -92,22 +136,24 @@ class Tailnet:
             f"{self.plane.name} does not list the node that has just joined, or not with our tag."
         )
 
-    def device_of(self, host: Host, berth: str) -> Device | None:
-        """The device that a network container is already: its start was cut off after it joined."""
-        id = node_of(host, berth)
-        if id is None:
-            return None
-        return next((device for device in self.plane.devices() if device.id == id), None)
-
     def leave(self, host: Host, names: Names, work: Work) -> None:
+        """What cannot be deleted now is found without its vessel later (conductor.reach.tidy)."""
         known = {work.device} if work.device else set[str]()
-        if work.berth is not None:
-            try:
+        try:
+            if work.berth is not None:
                 known.add(node_of(host, names.berth(work.berth)) or "")
-            except (EngineFailed, HostUnreachable) as failed:
-                log.warning("%s: %s", work.name, failed)  # what is in the books must do
-        for device in filter(None, known):
-            self.plane.delete(device)
+            for device in filter(None, known):
+                self.plane.delete(device)
+        except (EngineFailed, HostUnreachable, TailnetUnreachable, TailnetRefused) as failed:
+            log.warning("the device of %s of %s: %s", work.name, work.login, failed)
+
+
+def inspect(host: Host, container: str) -> dict[str, Any]:
+    with translated(host.name):
+        try:
+            return host.docker().inspect_container(container)
+        except docker.errors.NotFound as failed:
+            raise EngineFailed(f"The network container on {host.name} is gone.") from failed
 
 
 def any_address() -> str:
@@ -119,8 +165,12 @@ def any_address() -> str:
 
 
 def hostname(work: Work) -> str:
+    return hostname_of(work.name, work.login)
+
+
+def hostname_of(name: str, login: str) -> str:
     """`bert-ada`: what people see in the tailnet, and by which its DNS may know the vessel."""
-    plain = re.sub(r"[^a-z0-9-]+", "-", f"{work.name}-{work.login}".lower()).strip("-")
+    plain = re.sub(r"[^a-z0-9-]+", "-", f"{name}-{login}".lower()).strip("-")
     if len(plain) <= LABEL:
         return plain
     return f"{plain[: LABEL - 9]}-{hashlib.sha256(plain.encode()).hexdigest()[:8]}"
@@ -128,13 +178,19 @@ def hostname(work: Work) -> str:
 
 def node_of(host: Host, berth: str) -> str | None:
     """The id of the node that a network container believes to be; None: it has not joined."""
-    command = ["tailscale", "status", "--json", "--peers=false"]
     try:
-        told = ask(host, berth, command)
+        told = ask(host, berth, ["tailscale", "status", "--json", "--peers=false"])
     except StartFailed:
         return None
-    node: dict[str, Any] = told.get("Self") or {}
-    return str(node["ID"]) if told.get("BackendState") == "Running" and node.get("ID") else None
+    return node_in(told) if told.get("BackendState") == "Running" else None
+
+
+def node_in(told: dict[str, Any]) -> str:
+    """Of what `tailscale status` says of itself. Raises EngineFailed."""
+    try:
+        return str(told["Self"]["ID"])
+    except (KeyError, TypeError):
+        raise EngineFailed("Its tailscaled does not say which node it is.") from None
 
 
 def run(host: Host, berth: str, words: list[str], key: str) -> dict[str, Any]:
@@ -142,14 +198,23 @@ def run(host: Host, berth: str, words: list[str], key: str) -> dict[str, Any]:
     try:
         return ask(host, berth, ["/usr/lib/drc/join", *filter(None, words)], key + "\n")
     except StartFailed as failed:
-        if WRONG_KEY in failed.message:
+        if any(words in failed.message for words in HOPELESS):
             raise
         raise EngineFailed(failed.message) from failed
 
 
 def ask(host: Host, berth: str, command: list[str], stdin: str = "") -> dict[str, Any]:
-    """What a program in a network container answers, as JSON. Raises StartFailed where it fails."""
+    """What a program in a network container answers, as JSON. Raises StartFailed where it fails,
+    EngineFailed where it does not end in time.
+    """
     status, out, err = execute(host, berth, command, stdin, JOIN_TIMEOUT)
+    if status in (126, 127):
+        raise StartFailed(f"{NO_PROGRAM} on {host.name}: docs/tailscale.md says how it gets there.")
+    if status == -1:
+        raise EngineFailed(f"It did not join the tailnet within {JOIN_TIMEOUT:.0f} s.")
     if status != 0:
         raise StartFailed(f"It could not join the tailnet: {clean(err)[-500:]}")
-    return json.loads(out)
+    try:
+        return json.loads(out)
+    except ValueError:
+        raise EngineFailed("Its tailscale answered with something that is no JSON.") from None

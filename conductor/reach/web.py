@@ -59,7 +59,7 @@ class Web:
                 rest = deadline - time.monotonic()
                 # not at once even where it says 0: everybody else has been told the same
                 wait = max(busy.wait, pause * random.uniform(0.5, 1.5))  # noqa: S311
-                if wait > min(rest, LONGEST_WAIT):
+                if rest <= 0 or wait > (LONGEST_WAIT if busy.wait else rest):
                     raise TailnetUnreachable(f"{self.name} {busy}") from None
                 log.info("%s %s; again in %.1f s", self.name, busy, wait)
                 time.sleep(wait)

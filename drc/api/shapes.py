@@ -331,12 +331,16 @@ class Idleness(BaseModel):
     kept_why: str | None = None
     keep_to: datetime | None = Field(None, description="the farthest that one more keep reaches")
     keeps_left: int | None = None
+    lives_until: datetime | None = Field(
+        None, description="the end that a policy sets, where it is before the one asked for"
+    )
 
 
 class Clicked(BaseModel):
     """What came of a click."""
 
     zone: str = Field(description="the owner's time zone")
+    save: bool = Field(description="whether what is in it is kept where it is stopped")
     kept: Kept | None = Field(None, description="null: it is not kept")
     why: Idleness
 

@@ -260,6 +260,12 @@ def extend(name: str, request: Extension, owner: Owner, here: Here) -> Vessel:
         raise BadInput(f"“{request.by}” moves nothing.", hint="--by 3d")
     id = of_name(here, owner, name)
     if fleet.extend_vessel(here.db, id, owner["id"], by=by, until=request.until) is None:
+        known = fleet.read_idle(here.db, id) or {}
+        if known.get("lives_until"):
+            raise WrongState(
+                f"The policy lets {name} live until {known['lives_until']:%Y-%m-%d %H:%M} UTC.",
+                hint=f"drc why {name}",
+            )
         raise why_not_extended(read(here, id), fleet.read_now(here.db), by, request.until)
     here.doorbell.ring(EVENTS)
     return view(read(here, id), here)

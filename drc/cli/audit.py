@@ -66,8 +66,10 @@ def row(entry: dict[str, Any]) -> tuple[str, ...]:
 
     at = datetime.fromisoformat(entry["at"]).astimezone()
     address = entry["actor"].get("address") or "-"
+    via = entry["actor"].get("via")
+    who = f"{entry['who']}, by {via}" if via else entry["who"]
     return (
-        f"{at:%Y-%m-%d %H:%M:%S}", entry["who"], address, entry["action"], entry["target"] or "-",
+        f"{at:%Y-%m-%d %H:%M:%S}", who, address, entry["action"], entry["target"] or "-",
         entry["result"],
     )  # fmt: skip
 

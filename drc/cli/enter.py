@@ -99,7 +99,7 @@ def jupyter(
 
     ready(name)
     inside = get(f"/v1/vessels/{name}/jupyter")
-    if inside["address"]:
+    if inside.get("address"):
         show_page(f"http://{inside['address']}:{inside['port']}", inside["token"], browser)
     else:
         tunnel(name, inside, port, browser)

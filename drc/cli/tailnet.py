@@ -39,6 +39,11 @@ def policy(
     from drc.cli.look import say
     from drc.errors import BadInput, Refused
 
+    if apply and file is None:
+        raise BadInput(
+            "The policy that drc ships names nobody of yours.",
+            hint="drc tailnet policy > mine.hujson; put your people in; --apply --file mine.hujson",
+        )
     path = file or Path(__file__).with_name("tailnet-policy.hujson")
     try:
         wanted = path.read_text()
@@ -81,8 +86,8 @@ class Live:
         elif client:
             id = need(environ, "DRC_TAILNET_CLIENT_ID")
             form = {"client_id": id, "client_secret": client.shown, "scope": "policy_file"}
-            told = self._ask("POST", "/oauth/token", data=form).json()
-            self.http.headers["Authorization"] = f"Bearer {told['access_token']}"
+            told = json_of(self._ask("POST", "/oauth/token", data=form))
+            self.http.headers["Authorization"] = f"Bearer {told.get('access_token', '')}"
         else:
             raise Misconfigured(
                 "Neither DRC_TAILNET_TOKEN nor DRC_TAILNET_CLIENT_SECRET is set.",
@@ -98,7 +103,7 @@ class Live:
         from drc.errors import Refused
 
         told = self._ask("POST", "/tailnet/-/acl/validate", content=text.encode())
-        message = told.json().get("message") if told.content else None
+        message = json_of(told).get("message") if told.content else None
         if message:
             raise Refused(f"Tailscale finds fault with it: {message}")
         self._ask("POST", "/tailnet/-/acl", content=text.encode(), headers={"If-Match": etag})
@@ -110,7 +115,7 @@ class Live:
 
         try:
             answer = self.http.request(method, path, **more)
-        except httpx.HTTPError as failed:
+        except (httpx.HTTPError, httpx.InvalidURL) as failed:
             raise TailnetUnreachable(f"Tailscale does not answer: {failed}") from None
         if answer.status_code == 412:
             raise Refused("Somebody changed the policy just now.", hint="The same once more.")
@@ -121,8 +126,15 @@ class Live:
         return answer
 
 
-def message_of(answer: "Response") -> str:
+def json_of(answer: "Response") -> dict[str, Any]:
+    """Empty where it is something else."""
     try:
-        return str(answer.json()["message"])
-    except (ValueError, KeyError, TypeError):
-        return answer.reason_phrase
+        told: Any = answer.json()
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}  # pyright: ignore[reportUnknownVariableType]
+
+
+def message_of(answer: "Response") -> str:
+    words = str(json_of(answer).get("message") or answer.reason_phrase)
+    return "".join(letter for letter in words if letter.isprintable())

@@ -59,8 +59,11 @@ def install(programs: dict[str, str], made: Made) -> list[str]:
     finally:
         if ours:
             POLICY.unlink()
-    if "openssh-server" in missing and has_systemd():
-        subprocess.run(["systemctl", "disable", "--now", "ssh"], capture_output=True)
+    for package, service in (("openssh-server", "ssh"), ("prometheus", "prometheus")):
+        if package in missing:  # else it would begin at the next boot, for everybody to reach
+            if has_systemd():
+                subprocess.run(["systemctl", "disable", "--now", service], capture_output=True)
+            subprocess.run(["update-rc.d", service, "disable"], capture_output=True)
     made.packages += missing
     return missing
 

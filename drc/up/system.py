@@ -83,7 +83,9 @@ def up(state: State, person: str, told: dict[str, Any]) -> dict[str, Any]:
         wait_for_api(state, client)
         say("programs", "API, conductor, undertaker's timer", begun)
         if choices.metrics:
-            say("metrics", f"Prometheus at {prometheus.url(choices)}")
+            begun = time.monotonic()
+            prometheus.wait_for(state, choices)
+            say("metrics", f"Prometheus at {prometheus.url(choices)}", begun)
 
         begun = time.monotonic()
         host = ensure_host(client, choices, host_key, told.get("simulate") is not None)

@@ -3,6 +3,10 @@
 -- To whom a message went, by the channel's own name for a person; only their clicks count. NULL: it
 -- went to nobody in particular.
 ALTER TABLE message ADD COLUMN recipient text;
+CREATE INDEX message_of_owner ON message (owner_id, id) WHERE recipient IS NOT NULL;
+
+-- The end of its life that a policy sets, where that is before the one in the books.
+ALTER TABLE idle ADD COLUMN lives_until timestamptz;
 
 -- The GPU instance of a MIG slice, as nvidia-smi and DCGM's GPU_I_ID count them. NULL: a whole GPU,
 -- or nobody could tell.

@@ -11,6 +11,8 @@ CREATE TABLE address (
 );
 
 ALTER TABLE vessel ADD COLUMN device text;  -- the node's id, as the control plane calls it
+CREATE INDEX vessel_of_device ON vessel (device) WHERE device IS NOT NULL;
+CREATE INDEX vessel_ended ON vessel (state_since) WHERE NOT living;
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON address TO drc_api;
 GRANT SELECT ON address TO drc_conductor;

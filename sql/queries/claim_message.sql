@@ -13,6 +13,10 @@ SET run_at = clock_timestamp() + %(patience)s::interval, tries = m.tries + 1, in
 FROM due, owner o, vessel v LEFT JOIN idle i ON i.vessel_id = v.id
 WHERE m.id = due.id AND o.id = m.owner_id AND v.id = m.vessel_id
 RETURNING m.id, m.kind, m.made_at, due.is_unknown, o.login AS owner, coalesce(o.name, '') AS called,
+  coalesce((SELECT b.recipient FROM message b
+            WHERE b.owner_id = m.owner_id AND b.sent_at > now() - interval '30 days'
+              AND b.recipient IS NOT NULL
+            ORDER BY b.id DESC LIMIT 1), '') AS reached,
   m.kind <> 'buried' AND (
     NOT v.living OR v.state = 'stopping'
     OR m.judged_at IS DISTINCT FROM CASE m.kind WHEN 'warned' THEN i.warned_at ELSE i.called_at END

@@ -3,7 +3,8 @@
 -- Parameters: id uuid, owner_id bigint, until timestamptz (NULL: not said), by interval (NULL: not
 --   said), least interval (the while), most interval (from now to the latest end there may be),
 --   sources text[].
--- Zero rows: it is not the owner's, its state does not allow it, or the end would be past or too far.
+-- Zero rows: it is not the owner's, its state does not allow it, or the end would be past or too far,
+--   or farther than the policy lets it live.
 -- Locks: the vessel's row.
 WITH v AS (
   UPDATE vessel
@@ -12,7 +13,8 @@ WITH v AS (
   WHERE id = %(id)s::uuid AND owner_id = %(owner_id)s::bigint AND state = ANY (%(sources)s::text[])
     AND coalesce(%(until)s::timestamptz, ends_at + %(by)s::interval,
                  greatest(ends_at, now() + %(least)s::interval))
-        BETWEEN now() AND now() + %(most)s::interval
+        BETWEEN now() AND least(now() + %(most)s::interval,
+                                (SELECT lives_until FROM idle WHERE vessel_id = vessel.id))
   RETURNING id, owner_id, name, attempt, ends_at
 ),
 e AS (

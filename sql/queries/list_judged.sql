@@ -5,6 +5,7 @@
 SELECT v.id, v.owner_id, v.name, o.login AS owner, coalesce(o.name, '') AS called, v.state,
        v.ends_at, v.queues, coalesce(g.measured, '{}') AS gpus,
        greatest(coalesce(g.from_at, v.created_at), s.created_at) AS started_at,
+       coalesce(g.from_at, v.created_at) AS born_at,
        coalesce(i.rung, 'active') AS rung, i.warned_at, i.called_at, i.kept_until, i.kept_at,
        greatest(i.kept_until, s.kept_until) AS any_kept_until, coalesce(i.keeps, 0) AS keeps,
        m.sent_at AS told_at

@@ -1,6 +1,7 @@
 -- How an owner's vessel was last judged. Parameters: id uuid. Zero rows: nobody judged it yet.
 SELECT i.rung, i.verdict, i.reason, i.evidence, i.judged_at, i.idle_since, i.bury_at, i.warned_at,
-       m.sent_at AS told_at, m.trouble, i.called_at, i.kept_until, i.kept_why, i.keep_to, i.keeps_left
+       m.sent_at AS told_at, m.trouble, i.called_at, i.kept_until, i.kept_why, i.keep_to, i.keeps_left,
+       i.lives_until
 FROM idle i
 LEFT JOIN LATERAL (
   SELECT m.sent_at, m.trouble FROM message m

@@ -7,7 +7,8 @@ SELECT v.id, v.name, o.login AS owner, o.uid, v.owner_id, v.state, v.reason, v.o
        v.save, v.saved_image, v.env, v.lifetime,
        v.host_id, h.name AS host, v.millicpus, v.memory_mib, v.ssh_address, v.ssh_port,
        host(a.ipv6) AS ipv6, a.dns_name, v.device,
-       s.name AS shares, v.created_at, v.state_since, v.ends_at,
+       s.name AS shares, v.created_at, v.state_since,
+       CASE WHEN v.living THEN least(v.ends_at, l.lives_until) ELSE v.ends_at END AS ends_at,
        coalesce(
          (SELECT jsonb_agg(jsonb_build_object('uuid', g.uuid, 'name', g.name, 'model', g.model,
                    'memory_mib', g.memory_mib, 'index', g.idx, 'simulated', g.simulated)
@@ -19,6 +20,7 @@ JOIN owner o ON o.id = v.owner_id
 LEFT JOIN host h ON h.id = v.host_id
 LEFT JOIN host w ON w.id = v.wants_host_id
 LEFT JOIN vessel s ON s.id = v.shares_id
+LEFT JOIN idle l ON l.vessel_id = v.id
 LEFT JOIN address a ON v.device IS NOT NULL AND (a.owner_id, a.name) = (v.owner_id, v.name)
 WHERE (%(id)s::uuid IS NULL OR v.id = %(id)s::uuid)
   AND (%(owner_id)s::bigint IS NULL OR v.owner_id = %(owner_id)s::bigint)

@@ -2,7 +2,7 @@
 -- judge at once agree on one: the rung must be the one that was judged from.
 -- Parameters: id uuid, rung text, was text (the rung before), was_warned_at timestamptz, kept_until
 --   timestamptz (as they were judged), verdict text, reason text, evidence jsonb, now timestamptz,
---   idle_since timestamptz, bury_at timestamptz, keep_to timestamptz, most_keeps int, is_busy bool,
+--   idle_since timestamptz, bury_at timestamptz, keep_to timestamptz, most_keeps int, lives_until timestamptz, is_busy bool,
 --   kind text (of the message; NULL: none), body jsonb.
 -- Zero rows: it has ended, somebody kept it, or another round was first.
 WITH v AS (
@@ -14,17 +14,18 @@ WITH v AS (
 ),
 j AS (
   INSERT INTO idle (vessel_id, rung, verdict, reason, evidence, judged_at, idle_since, bury_at,
-                    warned_at, called_at, keep_to, keeps_left)
+                    warned_at, called_at, keep_to, keeps_left, lives_until)
   SELECT id, %(rung)s::text, %(verdict)s::text, %(reason)s::text, %(evidence)s::jsonb,
          %(now)s::timestamptz, %(idle_since)s::timestamptz, %(bury_at)s::timestamptz,
          CASE WHEN %(kind)s::text = 'warned' THEN %(now)s::timestamptz END,
          CASE WHEN %(kind)s::text = 'called' THEN %(now)s::timestamptz END,
-         %(keep_to)s::timestamptz, %(most_keeps)s::int
+         %(keep_to)s::timestamptz, %(most_keeps)s::int, %(lives_until)s::timestamptz
   FROM v
   ON CONFLICT (vessel_id) DO UPDATE SET
     rung = EXCLUDED.rung, verdict = EXCLUDED.verdict, reason = EXCLUDED.reason,
     evidence = EXCLUDED.evidence, judged_at = EXCLUDED.judged_at,
     idle_since = EXCLUDED.idle_since, bury_at = EXCLUDED.bury_at, keep_to = EXCLUDED.keep_to,
+    lives_until = EXCLUDED.lives_until,
     warned_at = CASE WHEN EXCLUDED.rung <> 'active'
                      THEN coalesce(EXCLUDED.warned_at, idle.warned_at) END,
     called_at = CASE WHEN EXCLUDED.rung = 'called'

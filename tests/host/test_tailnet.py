@@ -4,13 +4,12 @@ import os
 import signal
 import subprocess
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from conductor.reach.tailnet import Tailnet as Reach
 from conductor.reach.tailscale import Tailscale
-from conductor.reach.tidy import GRACE, tidy
+from conductor.reach.tidy import tidy
 from drc.config import package_folder
 from tests.host.machine import Machine, run, until
 from tests.host.world import Person, Vessel, World
@@ -173,7 +172,7 @@ def test_a_vessel_whose_device_was_deleted_joins_again_at_its_address(
     tailnet[0].call("DELETE", f"/device/{device['nodeId']}")
     assert net.conductor
     assert isinstance(net.conductor.reach, Reach)
-    assert tidy(net.conductor, net.conductor.reach, datetime.now(UTC)) == {"vessel": 1}
+    assert tidy(net.conductor, net.conductor.reach) == {"vessel": 1}
     assert eve.show("bert")["ssh"]["address"] == bert.shown["ssh"]["address"]
     until("it is entered again", lambda: enters(laptop, bert), 90)
     eve.stop("bert")
@@ -183,28 +182,86 @@ def test_a_vessel_whose_device_was_deleted_joins_again_at_its_address(
 def test_a_device_without_a_vessel_goes_once_it_is_not_young(
     eve: Person, tailnet: tuple[Tailnet, Lan], net: World, tmp_path: Path
 ) -> None:
-    """Its start was killed between joining and saying so, and never came back."""
-    with Node(*tailnet, tmp_path, "lost") as lost:
+    """The start of a vessel was killed between joining and saying so, and then it was stopped."""
+    eve.create("lost")
+    eve.stop("lost")
+    until("its device is gone", lambda: vessels(tailnet[0]) == [])
+    with Node(*tailnet, tmp_path, "lost-eve") as lost:
         lost.up(tailnet[0].mint(tags=[Tailnet.tag]))
         assert net.conductor
         assert isinstance(net.conductor.reach, Reach)
-        now = datetime.now(UTC)
-        assert tidy(net.conductor, net.conductor.reach, now) == {}
-        assert vessels(tailnet[0]) == ["lost"]
-        assert tidy(net.conductor, net.conductor.reach, now + 2 * GRACE) == {"device": 1}
+        assert tidy(net.conductor, net.conductor.reach) == {}
+        assert vessels(tailnet[0]) == ["lost-eve"]
+        assert tidy(net.conductor, net.conductor.reach, grace=0) == {"device": 1}
         assert vessels(tailnet[0]) == []
 
 
-def test_a_control_plane_that_is_down_at_a_burial_delays_no_more_than_the_device(
-    eve: Person, tailnet: tuple[Tailnet, Lan]
+def test_a_device_of_somebody_elses_with_the_same_tag_is_left_alone(
+    eve: Person, tailnet: tuple[Tailnet, Lan], net: World, tmp_path: Path
 ) -> None:
-    eve.create("bert")
-    tailnet[0].faults([{"method": "DELETE", "status": 503, "times": 3}])
+    with Node(*tailnet, tmp_path, "theirs") as theirs:
+        theirs.up(tailnet[0].mint(tags=[Tailnet.tag]))
+        assert net.conductor
+        assert isinstance(net.conductor.reach, Reach)
+        assert tidy(net.conductor, net.conductor.reach, grace=0) == {}
+        assert vessels(tailnet[0]) == ["theirs"]
+        theirs.logout()
+
+
+def test_a_device_at_another_address_than_the_books_say_is_moved_back(
+    eve: Person, tailnet: tuple[Tailnet, Lan], net: World
+) -> None:
+    address = eve.create("bert").shown["ssh"]["address"]
+    device = tailnet[0].device("bert-eve")
+    tailnet[0].call("POST", f"/device/{device['nodeId']}/ip", {"ipv4": "100.77.7.7"})
+    assert net.conductor
+    assert isinstance(net.conductor.reach, Reach)
+    assert tidy(net.conductor, net.conductor.reach) == {"vessel": 1}
+    assert tailnet[0].device("bert-eve")["addresses"][0] == address
+
+
+def test_a_vessel_that_comes_back_at_once_takes_its_address_from_its_own_old_device(
+    eve: Person, tailnet: tuple[Tailnet, Lan], laptop: Node
+) -> None:
+    first = eve.create("bert").shown["ssh"]["address"]
+    tailnet[0].faults([{"method": "DELETE", "path": "/device", "status": 403, "times": 1}])
     try:
-        assert eve.stop("bert")["state"] == "buried"
-        until("no device is left", lambda: vessels(tailnet[0]) == [])
+        eve.stop("bert")
+        again = eve.create("bert")
     finally:
         tailnet[0].faults()
+    assert again.shown["ssh"]["address"] == first
+    until("it is entered", lambda: enters(laptop, again), 60)
+    assert vessels(tailnet[0]) == ["bert-eve"]
+
+
+def test_a_burial_whose_network_container_is_gone_ends_and_leaves_no_device(
+    eve: Person, tailnet: tuple[Tailnet, Lan], net: World
+) -> None:
+    bert = eve.create("bert")
+    berth = bert.inspect()["HostConfig"]["NetworkMode"].removeprefix("container:")
+    bert.engine.remove_container(bert.container, force=True)
+    bert.engine.remove_container(berth, force=True)
+    eve.call("POST", "/v1/vessels/bert/stop")
+    until("all work is done", lambda: not net.sql("SELECT id FROM outbox"))
+    until("no device is left", lambda: vessels(tailnet[0]) == [])
+
+
+def test_a_control_plane_that_is_down_at_a_burial_delays_no_more_than_the_device(
+    eve: Person, tailnet: tuple[Tailnet, Lan], net: World
+) -> None:
+    eve.create("bert")
+    tailnet[0].faults([{"method": "DELETE", "status": 403, "times": 1}])
+    try:
+        assert eve.stop("bert")["state"] == "buried"
+        until("all work is done", lambda: not net.sql("SELECT id FROM outbox"))
+        assert vessels(tailnet[0]) == ["bert-eve"]
+    finally:
+        tailnet[0].faults()
+    assert net.conductor
+    assert isinstance(net.conductor.reach, Reach)
+    assert tidy(net.conductor, net.conductor.reach) == {"device": 1}
+    assert vessels(tailnet[0]) == []
 
 
 # Who reaches what, by the policy that drc ships ----------------------------------------------
@@ -216,22 +273,24 @@ def test_the_shipped_policy_lets_people_in_and_vessels_nowhere(
     """Each target is reached first, while the policy lets everybody do everything."""
     bert = eve.create("bert")
     address = bert.shown["ssh"]["address"]
-    berth = bert.inspect()["HostConfig"]["NetworkMode"].removeprefix("container:")
     dial = "import socket,sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 2)"
 
     def reaches(from_: Node, to: str, port: int) -> bool:
         command = from_.inside("/usr/bin/python3", "-c", dial, to, str(port))
         return subprocess.run(command, capture_output=True).returncode == 0
 
-    def berth_reaches(to: str, port: int) -> bool:
-        """The network container itself, which no vessel can speak as."""
-        probe = f"exec 3<>/dev/tcp/{to}/{port}"
-        return bert.exec("timeout", "2", "bash", "-c", probe, container=berth)[0] == 0
-
-    with Node(*tailnet, tmp_path, "server") as server, server.listening(22), laptop.listening(22):
+    with (
+        Node(*tailnet, tmp_path, "server") as server,
+        Node(*tailnet, tmp_path, "other") as other,  # as a vessel that had got at its own node
+        server.listening(22),
+        laptop.listening(22),
+    ):
+        other.up(tailnet[0].mint(tags=[Tailnet.tag]))
         server.up(tailnet[0].mint(tags=["tag:host"], ephemeral=True))
         until("the vessel is reached", lambda: reaches(laptop, address, 8888))
         until("the server is reached", lambda: reaches(laptop, server.ip(), 22))
+        for target in (server.ip(), laptop.ip(), address):
+            until("another node reaches it", lambda to=target: reaches(other, to, 22))
         tailnet[0].set_policy(shipped(person=Tailnet.user))
         try:
             until("the server is not there any more", lambda: not reaches(laptop, server.ip(), 22))
@@ -241,11 +300,12 @@ def test_the_shipped_policy_lets_people_in_and_vessels_nowhere(
             assert server.ip() not in {
                 ip for peer in laptop.status()["Peer"].values() for ip in peer["TailscaleIPs"]
             }
-            for target in (server.ip(), laptop.ip()):
-                assert not berth_reaches(target, 22)
+            for target in (server.ip(), laptop.ip(), address):
+                assert not reaches(other, target, 22)
         finally:
             tailnet[0].set_policy(ALLOW_ALL)
         server.logout()
+        other.logout()
 
 
 def shipped(person: str) -> str:

@@ -101,3 +101,10 @@ def test_more_looks_than_prometheus_gives_are_refused(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="step_seconds is too small to look at 12 hours"):
         load(tmp_path, "step_seconds = 4\n")
     load(tmp_path, "step_seconds = 5\n")
+
+
+def test_tables_that_are_too_much_together_are_refused_as_a_whole(tmp_path: Path) -> None:
+    """Each alone would pass; a person's vessel in a queue is under both."""
+    text = "step_seconds = 60\n[queue.batch]\nwarn_after = 100\n[user.ada]\nbury_after = 100\n"
+    with pytest.raises(Misconfigured, match="step_seconds is too small to look at 200 hours"):
+        load(tmp_path, text)

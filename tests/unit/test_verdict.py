@@ -252,3 +252,14 @@ def test_a_short_break_makes_no_look_twice() -> None:
     asked = stretches(calendar, at("mon 8:00"), at("mon 15:13"), POLICY.step, off=True)
     for one, other in pairwise(asked):
         assert one.end <= other.begin
+
+
+@pytest.mark.parametrize(("minutes", "step"), [(5, 900), (20, 3600), (60, 3600)])
+def test_a_last_call_is_never_a_burial_at_once(minutes: int, step: int) -> None:
+    """However short it is, and however long looks are."""
+    now = CALLED.called_at
+    assert now
+    looks = [Look(now - HOUR * n, now - HOUR * (n - 1), HOUR, (0.0,)) for n in range(12, 0, -1)]
+    facts = replace(CALLED, told_at=now - 12 * HOUR)
+    policy = replace(POLICY, last_call=minutes * MINUTE, step=timedelta(seconds=step))
+    assert judge(facts, looks, policy, now).verdict is STAY

@@ -6,6 +6,9 @@ and the handler between them.
 
 import hmac
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +18,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
+from drc.api.roles import KEY_FILE
 from drc.client import Client
 from drc.db import Database
 from drc.errors import Misconfigured
@@ -72,7 +76,7 @@ def warn(
     """Ada's bert runs, and she is told that it is idle. Returns what she sees."""
     made = api.create("bert")
     standin.run_once()
-    run_sql(db, "UPDATE owner SET name = 'ada@example.org' WHERE login = 'ada' RETURNING id")
+    signed_in(db, ["researcher"])
     eyes = Database(postgres.url("drc_undertaker", database), size=2)
 
     def warn(fallback: str = "") -> Message:
@@ -86,6 +90,16 @@ def warn(
 
 
 Warn = Callable[..., Message]
+
+
+def signed_in(db: Database, roles: list[str]) -> None:
+    """What the API noted of Ada when she signed in last."""
+    claims = json.dumps({KEY_FILE: roles})
+    run_sql(
+        db,
+        f"UPDATE owner SET name = 'ada@example.org', claims = '{claims}'"
+        " WHERE login = 'ada' RETURNING id",
+    )
 
 
 def why(api: Api) -> dict[str, Any]:
@@ -111,8 +125,9 @@ def test_keep_keeps_it_and_the_message_says_so(
     (row,) = run_sql(
         db, "SELECT actor FROM audit WHERE detail ->> 'why' = 'by a button in Slack'"
     )  # fmt: skip
-    assert row["actor"]["who"] == "ada@example.org"
-    assert row["actor"]["signer"] == "click"
+    said = row["actor"]
+    assert (said["who"], said["signer"]) == ("ada@example.org", "click")
+    assert (said["via"], said["clicked"]) == ("undertaker", "UADA")
 
 
 @pytest.mark.parametrize("action", ["keep", "stop"])
@@ -140,6 +155,7 @@ def test_stop_stops_it_and_keeps_what_is_in_it(
     (row,) = run_sql(db, "SELECT save, reason FROM vessel")
     assert row == {"save": True, "reason": "stopped by its owner, by a button in Slack"}
     assert message.text.startswith("*bert is being stopped.*")
+    assert "drc create bert --from bert" in message.text
 
 
 def test_why_is_told_to_who_asks_and_leaves_the_message(
@@ -165,6 +181,38 @@ def test_nobody_elses_click_counts(
     assert why(api) == before
     assert api.show("bert")["state"] == "running"
     assert last(slack) == "That message was not sent to you, so its buttons are not yours."
+
+
+@pytest.mark.parametrize("action", ["keep", "stop", "why"])
+def test_who_may_nothing_any_more_may_nothing_by_a_button_either(
+    api: Api, warn: Warn, slack: Server, clicks: Clicks, db: Database, action: str
+) -> None:
+    message = warn()
+    before = why(api)
+    signed_in(db, [])
+    clicks.handle(slack.press(message, action, "UADA"))
+    assert why(api) == before
+    assert api.show("bert")["state"] == "running"
+    assert last(slack).startswith("This needs the permission vessels:")
+
+
+def test_a_button_is_its_owners_though_whoever_sent_it_died_of_that(
+    api: Api, warn: Warn, slack: Server, clicks: Clicks, db: Database
+) -> None:
+    message = warn()
+    run_sql(db, "UPDATE message SET sent_at = NULL, in_hand = true RETURNING id")
+    clicks.handle(slack.press(message, "keep", "UADA"))
+    assert why(api)["kept_until"] is not None
+
+
+def test_a_click_that_comes_after_a_stop_says_that_it_is_stopping(
+    api: Api, warn: Warn, slack: Server, clicks: Clicks
+) -> None:
+    payload = slack.press(warn(), "keep", "UADA")
+    clicks.handle(payload)
+    api.raw("POST", "/v1/vessels/bert/stop")
+    clicks.handle(payload)
+    assert last(slack).startswith("bert is stopping")
 
 
 def test_only_the_undertaker_passes_clicks_on(api: Api, warn: Warn) -> None:
@@ -301,9 +349,11 @@ def test_a_token_that_slack_refuses_is_said(slack: Server, clicks: Clicks) -> No
         by_socket("xapp-wrong", clicks.handle, threading.Event(), slack.url)
 
 
-def signed(payload: Any, secret: str = SECRET, at: float | None = None) -> dict[str, Any]:
+def signed(
+    payload: Any, secret: str = SECRET, at: float | None = None, body: str = ""
+) -> dict[str, Any]:
     """A request as Slack signs it (v0)."""
-    body = urlencode({"payload": json.dumps(payload)})
+    body = body or urlencode({"payload": json.dumps(payload)})
     stamp = str(int(time.time() if at is None else at))
     mac = hmac.new(secret.encode(), f"v0:{stamp}:{body}".encode(), "sha256").hexdigest()
     return {
@@ -353,9 +403,86 @@ def test_a_request_that_slack_did_not_sign_just_now_does_nothing(
 
 
 def test_a_signed_request_that_makes_no_sense_is_refused(address: str) -> None:
-    for payload in ("not json", [1]):
-        request = signed(payload)
-        assert post(address, request) in (200, 400)
+    request = signed({})
+    for body in ("payload=not json", "nothing=here"):
+        request = signed({}, body=body)
+        assert post(address, request) == 400
+    assert post(address, signed([1])) == 200  # signed, and none of ours
     assert httpx.get(address, trust_env=False).status_code == 405
     huge = signed({"x": "y" * 1_000_001})
     assert post(address, huge) == 413
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("X-Slack-Signature", "v0=\xe9".encode("latin-1")),
+        ("X-Slack-Request-Timestamp", b"9" * 5000),
+        ("X-Slack-Request-Timestamp", b"-1"),
+        ("X-Slack-Request-Timestamp", "١٢".encode()),
+    ],
+)
+def test_what_no_slack_sends_is_turned_away(address: str, header: str, value: bytes) -> None:
+    request = signed({})
+    request["headers"][header] = value
+    assert post(address, request) == 401
+
+
+def test_a_body_that_is_no_text_is_turned_away(address: str) -> None:
+    request = signed({})
+    request["content"] = b"payload=\xff\xfe"
+    assert post(address, request) == 401
+
+
+# The program -----------------------------------------------------------------------------------
+
+
+def listener(
+    api: Api, postgres: Postgres, database: str, **settings: str
+) -> "subprocess.Popen[str]":
+    env = {
+        **os.environ,
+        "DRC_DATABASE_URL": postgres.url("drc_undertaker", database),
+        "DRC_URL": api.url,
+        "DRC_SIGNING_KEY": str(api.keys / "undertaker.pem"),
+        **settings,
+    }
+    command = [sys.executable, "-m", "undertaker.main", "listen"]
+    return subprocess.Popen(
+        command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def test_the_program_listens_until_it_is_told_to_end(
+    api: Api, warn: Warn, slack: Server, postgres: Postgres, database: str
+) -> None:
+    payload = slack.press(warn(), "keep", "UADA")
+    with socket_of(slack) as socket:
+        program = listener(
+            api, postgres, database, DRC_SLACK_APP_TOKEN="xapp-1", DRC_SLACK_URL=slack.url
+        )  # fmt: skip
+        with program:
+            socket.click(payload)
+            assert why(api)["kept_until"] is not None
+            program.terminate()
+            _, said = program.communicate(timeout=30)
+    assert program.returncode == 0, said
+    assert "xapp-1" not in said
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, "Neither DRC_SLACK_APP_TOKEN nor DRC_SLACK_SIGNING_SECRET is set."),
+        ({"DRC_SLACK_SIGNING_SECRET": "x", "DRC_SLACK_LISTEN": "8423"}, "no address and port"),
+        ({"DRC_SLACK_SIGNING_SECRET": "x", "DRC_SLACK_LISTEN": "::1:99999"}, "no address and port"),
+    ],
+)
+def test_what_cannot_be_is_said(
+    api: Api, postgres: Postgres, database: str, settings: dict[str, str], words: str
+) -> None:
+    with listener(api, postgres, database, **settings) as program:
+        _, said = program.communicate(timeout=30)
+    assert program.returncode == 5
+    assert words in said
+    assert "Traceback" not in said

@@ -79,7 +79,7 @@ def test_a_list_says_what_ends_soon_and_what_keeps_it(
     drc: Terminal, api: Api, bert: str, db: Database
 ) -> None:
     assert drc("list").err == ""
-    run_sql(db, "UPDATE vessel SET ends_at = now() + interval '4 hours 1 minute'")
+    run_sql(db, "UPDATE vessel SET ends_at = now() + interval '4 hours 1 minute 45 seconds'")
     assert drc("list").err == ""  # nobody needs to be told so of a life that is short
     run_sql(db, "UPDATE vessel SET created_at = created_at - interval '2 days'")
     assert drc("list").err == "bert ends in 4h 1min.  drc extend bert  keeps it.\n"

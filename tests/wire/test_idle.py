@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from tests.wire.slack import Slack as Server
 from tests.wire.standin import StandIn
 from tests.wire.terminal import Terminal
 from undertaker.channel import deliver
-from undertaker.policy import Policies
+from undertaker.policy import File, Policies
 from undertaker.rehearse import Fate, rehearse, report
 from undertaker.round import run_once
 from undertaker.slack import Slack
@@ -358,6 +358,27 @@ def test_a_policy_of_a_persons_own(town: Town, tmp_path: Path) -> None:
 # Rehearsing --------------------------------------------------------------------------------------
 
 
+def test_a_policy_lets_a_vessel_live_no_longer_whoever_shares_it(
+    town: Town, drc: Terminal, tmp_path: Path
+) -> None:
+    """Sharing makes it younger for idleness, and no younger for its life."""
+    town.vessel("bert", "GPU-busy")
+    town.api.create("eval", share="bert", cpus=1, memory="1GB")
+    town.standin.run_once()
+    run_sql(town.db, "UPDATE held SET from_at = now() - interval '29 days' RETURNING vessel_id")
+    now = datetime.now(UTC)
+    town.policies = Policies(File(default={"lifetime_days": 30}))
+    town.round(now)
+    said = drc("why", "bert").out
+    assert "the policy lets it live no longer" in said
+    assert drc("list", "--json").out.count(town.why("bert")["lives_until"][:16]) == 1
+    longer = drc("extend", "bert", "--by", "10d")
+    assert longer.status == 1
+    assert "The policy lets bert live until " in longer.err
+    assert town.round(now + timedelta(days=1, minutes=5))["bury"] >= 1
+    assert "the policy lets it live for 30 days at most" in town.api.show("bert")["reason"]
+
+
 def test_a_policy_is_rehearsed_on_the_past(town: Town, tmp_path: Path) -> None:
     """What it says is what rounds would have done."""
     town.vessel("bert", "GPU-friday")
@@ -380,7 +401,12 @@ def test_a_policy_is_rehearsed_on_the_past(town: Town, tmp_path: Path) -> None:
     strict = fates(Policies.load(path))
     assert strict["again"].buried_at == utc(16, 10)
     assert strict["again"].interrupted == 1  # it was used again, that afternoon
-    said = report(list(strict.values()))
-    assert "ada/again  1 GPUs  warned 2026-11-13 17:00  buried 2026-11-16 10:00" in "\n".join(said)
-    assert said[-1].startswith("3 vessels: 2 warned, 2 buried, 1 of them used again later;")
+    said = report({"strict": list(strict.values())})
+    line = "ada/again, 1 GPUs  warned 2026-11-13 17:00, buried 2026-11-16 10:00: "
+    assert line in "\n".join(said)
+    last = "strict: 3 vessels, 2 warned, 2 buried, 1 of them used again later;"
+    assert said[-1].startswith(last)
+    both = report({"mild": list(found.values()), "strict": list(strict.values())})
+    assert both[0].split() == ["mild", "strict"]
+    assert any(line.count("warned") == 2 for line in both)  # side by side
     assert town.why("bert")["verdict"] is None  # nothing was done

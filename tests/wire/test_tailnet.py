@@ -178,11 +178,18 @@ def test_it_is_written_when_told_and_then_it_is_the_same(
     ],
 )
 def test_what_goes_wrong_is_said_and_nothing_is_written(
-    admin: Terminal, tailnet: Tailnet, fault: dict[str, str | int], words: str, status: int
+    admin: Terminal,
+    tailnet: Tailnet,
+    tmp_path: Path,
+    fault: dict[str, str | int],
+    words: str,
+    status: int,
 ) -> None:
     before = tailnet.policy_now()
     tailnet.faults([fault])
-    said = admin("tailnet", "policy", "--apply")
+    file = tmp_path / "ours.hujson"
+    file.write_text(admin("tailnet", "policy").out)
+    said = admin("tailnet", "policy", "--apply", "--file", str(file))
     tailnet.faults()
     assert said.status == status
     assert words in said.err
@@ -209,6 +216,16 @@ def test_without_a_good_token_it_is_said(
     said = admin("tailnet", "policy", "--check")
     assert said.status in (1, 5)
     assert "Neither DRC_TAILNET_TOKEN" in said.err or "Tailscale refused: " in said.err
+
+
+def test_what_drc_ships_is_written_over_nobodys_policy(
+    admin: Terminal, tailnet: Tailnet
+) -> None:  # fmt: skip
+    before = tailnet.policy_now()
+    said = admin("tailnet", "policy", "--apply")
+    assert said.status == 1
+    assert "The policy that drc ships names nobody of yours." in said.err
+    assert tailnet.policy_now() == before
 
 
 def test_a_file_that_cannot_be_read_is_said(admin: Terminal) -> None:
