@@ -17,6 +17,7 @@ from typing import Any
 
 import docker
 import docker.errors
+import requests.exceptions
 
 from drc import fleet
 from drc.auth import Signer
@@ -325,6 +326,8 @@ def take_from_engine(client: Any, installation: str) -> None:
     everything: list[dict[str, Any]] = client.containers(all=True, filters=ours)
     vessels_first = sorted(everything, key=lambda c: "drc.berth" in c["Labels"])
     for container in vessels_first:
+        if container["Labels"].get("drc.reach") == "tailnet":
+            log_out(client, container["Id"])
         with contextlib.suppress(docker.errors.NotFound):
             client.remove_container(container["Id"], force=True, v=True)
     layers: list[dict[str, Any]] = client.images(filters={"label": f"drc.built-by={installation}"})
@@ -335,6 +338,13 @@ def take_from_engine(client: Any, installation: str) -> None:
         client.remove_volume(volume["Name"], force=True)
     for network in client.networks(filters=ours):
         client.remove_network(network["Id"])
+
+
+def log_out(client: Any, container: str) -> None:
+    """A node of a tailnet, which would be listed there for hours yet."""
+    with contextlib.suppress(docker.errors.APIError, requests.exceptions.RequestException):
+        made = client.exec_create(container, ["tailscale", "logout"])
+        client.exec_start(made["Id"])
 
 
 def volumes_of(client: Any, label: str) -> list[dict[str, Any]]:

@@ -7,10 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from conductor import berths
+from conductor.reach.local import Local
 from conductor.reach.tailnet import Tailnet as Reach
 from conductor.reach.tailscale import Tailscale
 from conductor.reach.tidy import tidy
-from drc.config import package_folder
+from drc.config import NET_IMAGE, package_folder
 from tests.host.machine import Machine, run, until
 from tests.host.world import Person, Vessel, World
 from tests.tailnet.lan import Lan
@@ -369,3 +371,22 @@ def test_an_editors_way_in_lives_through_a_sleep(eve: Person, laptop: Node, tmp_
         assert run(*laptop.inside("ssh", *control, *command, "bert", "whoami")) == "eve\n"
     finally:
         run(*laptop.inside("ssh", *control, *command, "-O", "exit", "bert"))
+
+
+def test_network_containers_of_the_way_before_are_made_anew(
+    eve: Person, laptop: Node, net: World
+) -> None:
+    """As after a switch from published ports: what waits has no node in it."""
+    waiting = [row["number"] for row in net.sql("SELECT number FROM berth WHERE vessel_id IS NULL")]
+    assert waiting
+    assert net.conductor
+    host = net.conductor.host(net.sql("SELECT id FROM host")[0]["id"])
+    for number in waiting:
+        name = net.conductor.names.berth(number)
+        host.remove(name)
+        host.reach = Local()
+        try:
+            berths.start(host, net.conductor.names, NET_IMAGE, number)
+        finally:
+            host.reach = net.conductor.reach
+    assert over(laptop, eve.create("bert"), "true") == ""

@@ -220,7 +220,7 @@ def test_a_node_of_a_tailnet_has_its_device_and_publishes_nothing() -> None:
     assert (node["ExposedPorts"], config["PortBindings"]) == ({}, {})
     assert [device["PathOnHost"] for device in config["Devices"]] == ["/dev/net/tun"]
     assert (config["CapDrop"], config["CapAdd"]) == (["ALL"], ["NET_ADMIN"])
-    same = other["HostConfig"].keys() - {"PortBindings", "Memory", "PidsLimit"}
+    same = other["HostConfig"].keys() - {"PortBindings", "Memory", "PidsLimit", "Sysctls"}
     assert {key: config[key] for key in same} == {key: other["HostConfig"][key] for key in same}
     assert set(node["Env"]) - set(other["Env"]) == {"DRC_TAILNET=1"}
 
