@@ -44,6 +44,7 @@ INSTALL = "/drc"  # where the recipe of a layer lies while it is built
 INSTALL_STEPS = ("packages", "certificates", "jupyter", "kernel", "files")
 BOOT = ["/usr/bin/tini", "--", "/usr/lib/drc/boot"]
 RUN = "/run/drc"
+NODE_STATE = "/node"
 DEVICES = ("GDS", "GDRCOPY", "IMEX_CHANNELS", "MIG_CONFIG_DEVICES", "MIG_MONITOR_DEVICES", "MOFED",
            "NVSWITCH")  # fmt: skip
 """What an image's `NVIDIA_…` may ask NVIDIA's runtime for beside GPUs, where that is the engine's
@@ -81,6 +82,10 @@ class Names:
 
     def run_volume(self, id: str, attempt: int) -> str:
         return f"drc-run-{id}-{attempt}"
+
+    def node_volume(self, uid: int, name: str) -> str:
+        """Where the state of a tailnet's node is kept between two vessels of an owner's name."""
+        return f"drc-node-{self.installation[:8]}-{uid}-{name}"
 
     def home_volume(self, uid: int) -> str:
         return f"drc-home-{uid}"
@@ -273,6 +278,24 @@ def carrier_container(names: Names, work: Work, image: str) -> dict[str, Any]:
         "Image": image,
         "Labels": names.labels(work),
         "HostConfig": {"NetworkMode": "none", "Mounts": [run_volume(names, work)]},
+    }
+
+
+def node_carrier(names: Names, work: Work, image: str) -> dict[str, Any]:
+    """The body of a create request for what takes a node's state to its volume and back; it never
+    runs, and is no vessel's.
+    """
+    labels = {INSTALLATION: names.installation}
+    volume = {
+        "Type": "volume",
+        "Source": names.node_volume(work.uid, work.name),
+        "Target": NODE_STATE,
+        "VolumeOptions": {"Labels": labels, "NoCopy": True},
+    }
+    return {
+        "Image": image,
+        "Labels": labels,
+        "HostConfig": {"NetworkMode": "none", "Mounts": [volume]},
     }
 
 

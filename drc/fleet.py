@@ -285,8 +285,8 @@ def list_nodes(db: Database) -> list[Row]:
     return db.all("list_nodes")
 
 
-def list_gone_nodes(db: Database, devices: Collection[str]) -> list[Row]:
-    return db.all("list_gone_nodes", devices=list(devices))
+def list_gone_nodes(db: Database, devices: Collection[str], since: timedelta) -> list[Row]:
+    return db.all("list_gone_nodes", devices=list(devices), since=since)
 
 
 def note_address(db: Database, id: str, attempt: int, **address: Any) -> bool:

@@ -26,10 +26,10 @@ class Headscale:
         self.web = Web(self.name, f"{url}/api/v1", lambda: headers, patience=patience)
 
     def mint(self, what: str) -> str:
-        """Its keys have no description."""
+        """Its keys have no description. Not ephemeral: a node that is away keeps its address."""
         until = (datetime.now(UTC) + KEY_LIFE).strftime("%Y-%m-%dT%H:%M:%SZ")
         # a key without an expiration has expired when it is made; one with tags needs no user
-        wish = {"reusable": False, "ephemeral": True, "expiration": until, "aclTags": [self.tag]}
+        wish = {"reusable": False, "ephemeral": False, "expiration": until, "aclTags": [self.tag]}
         made: dict[str, Any] = self.web.ask("POST", "/preauthkey", "preAuthKey", wish)
         return str(made["key"])
 

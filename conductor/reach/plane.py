@@ -33,7 +33,8 @@ class Plane(Protocol):
     """Whether it can give a device another address."""
 
     def mint(self, what: str) -> str:
-        """A key with which one device joins, once, in the next minutes, ephemeral, with our tag.
+        """A key with which one device joins, once, in the next minutes, with our tag; ephemeral
+        where it can be given its address again.
 
         `what`: for people who look at the list of keys.
         """

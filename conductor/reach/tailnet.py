@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import secrets
+import time
 from dataclasses import replace
 from threading import Event
 from typing import Any
@@ -15,7 +16,7 @@ import docker.errors
 
 from conductor.execute import execute
 from conductor.host import Host, translated
-from conductor.reach import Address
+from conductor.reach import Address, state
 from conductor.reach.plane import AddressTaken, Device, Plane
 from conductor.said import clean
 from conductor.wanted import SSH_PORT, Names
@@ -62,10 +63,10 @@ class Tailnet:
     ) -> Address:
         # by its id: its name is another's once it is gone
         berth = str(inspect(host, names.berth(number))["Id"])
-        return self.join_in(host, db, berth, work, ended)
+        return self.join_in(host, db, names, berth, work, ended)
 
     def join_in(
-        self, host: Host, db: Database, berth: str, work: Work, ended: Event
+        self, host: Host, db: Database, names: Names, berth: str, work: Work, ended: Event
     ) -> Address:  # fmt: skip
         """As `join`, in a network container of which the id is known."""
 
@@ -77,6 +78,8 @@ class Tailnet:
         devices = self.plane.devices()
         node = node_of(host, berth)
         mine = next((device for device in devices if device.id == node), None)
+        if mine is None and not self.plane.can_move:
+            mine = self.come_back(host, names, berth, work, devices)
         if mine is None:
             for device in devices:
                 if device.id == work.device:  # it cannot be that one again
@@ -88,12 +91,29 @@ class Tailnet:
         go_on()
         if self.plane.can_move:
             mine = self.settle(db, work, mine)
+        else:
+            state.keep(host, names, work, berth)
         if not mine.ipv4:
             raise StartFailed(f"{self.plane.name} gave it no IPv4 address.")
         lost = work.kept_ipv4 if work.kept_ipv4 != mine.ipv4 else ""
         return Address(
             mine.ipv4, mine.ipv6, mine.name, mine.id, lost, takes=not self.plane.can_move
         )
+
+    def come_back(
+        self, host: Host, names: Names, berth: str, work: Work, devices: list[Device]
+    ) -> Device | None:
+        """As the node that the owner's vessel of that name was before on this host, if it can."""
+        if not state.restore(host, names, work, berth):
+            return None
+        deadline = time.monotonic() + state.BACK
+        while time.monotonic() < deadline:
+            work.go_on()
+            node = node_of(host, berth)
+            if node is not None:
+                return next((device for device in devices if device.id == node), None)
+            time.sleep(0.1)
+        return None  # the control plane has forgotten it
 
     def settle(self, db: Database, work: Work, mine: Device) -> Device:
         """At the address that it had before; else at one that is kept for no other vessel."""
@@ -138,6 +158,8 @@ class Tailnet:
 
     def leave(self, host: Host, names: Names, work: Work) -> None:
         """What cannot be deleted now is found without its vessel later (conductor.reach.tidy)."""
+        if not self.plane.can_move:
+            return  # its node keeps its address as long as it is listed: conductor.reach.tidy
         known = {work.device} if work.device else set[str]()
         try:
             if work.berth is not None:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from conductor.reach.plane import Device
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from conductor.main import Conductor
 
 PAUSE = 30.0  # seconds between two looks
+NOW = timedelta()
+UNUSED = timedelta(days=30)
+"""For which a device without a vessel keeps its address, where only being listed keeps it."""
 NO_WORK = {"id": 0, "verb": "join", "generation": 0, "tries": 0}
 GRACE = 600.0  # seconds for a start to tell of the device that it made
 
@@ -47,7 +51,7 @@ def bury_devices(
     """Delete those of vessels that ended. What these books never had is somebody else's."""
     strange = {id: one for id, one in devices.items() if id not in {r["device"] for r in known}}
     reach.seen = {id: reach.seen.get(id, time.monotonic()) for id in strange}
-    gone = fleet.list_gone_nodes(conductor.db, strange)
+    gone = fleet.list_gone_nodes(conductor.db, strange, NOW if reach.plane.can_move else UNUSED)
     ended = {row["device"] for row in gone}
     names = {hostname_of(row["name"], row["login"]) for row in gone}
     deleted = 0
@@ -77,7 +81,7 @@ def rejoin(
         # the one that it is in, whatever else bears its number by now
         vessel = inspect(host, conductor.names.vessel(work.vessel_id, work.attempt))
         berth = vessel["HostConfig"]["NetworkMode"].removeprefix("container:")
-        address = reach.join_in(host, conductor.db, berth, work, conductor.ended)
+        address = reach.join_in(host, conductor.db, conductor.names, berth, work, conductor.ended)
         conductor.api.address(work, address)
     except DrcError as failed:
         log.warning("%s of %s is not at its address: %s", work.name, work.login, failed)

@@ -115,8 +115,10 @@ def test_a_vessel_reaches_nobody_in_the_tailnet(
 ) -> None:
     bert, other = eve.create("bert"), eve.create("other")
     target = "import socket,sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 3)"
-    with laptop.listening(8000):
-        for address, port in ((laptop.ip(), 8000), (other.shown["ssh"]["address"], 22),
+    ipv6 = laptop.status()["Self"]["TailscaleIPs"][1]
+    with laptop.listening(8000), laptop.listening(8001, "::"):
+        for address, port in ((laptop.ip(), 8000), (ipv6, 8001),
+                              (other.shown["ssh"]["address"], 22),
                               (tailnet[1].address, 8080)):  # fmt: skip
             # shown to be there first: the laptop, or the network container, reaches it
             laptop.exec("/usr/bin/python3", "-c", target, address, str(port))

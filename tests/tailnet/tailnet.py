@@ -240,9 +240,9 @@ class Node:
         return run(*self.inside(*command))
 
     @contextmanager
-    def listening(self, port: int) -> Generator[None]:
-        """Something that says hello at all its addresses, by TCP and by UDP."""
-        command = self.inside("/usr/bin/python3", "-c", LISTENER, "0.0.0.0", str(port))
+    def listening(self, port: int, at: str = "0.0.0.0") -> Generator[None]:
+        """Something that says hello at all its addresses, by TCP and UDP. `at`: `::`, for IPv6."""
+        command = self.inside("/usr/bin/python3", "-c", LISTENER, at, str(port))
         with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
             try:
                 assert server.stdout is not None

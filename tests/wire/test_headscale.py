@@ -47,7 +47,7 @@ def test_nodes_join_at_the_address_of_the_api(api: planes.Headscale, plane: Head
     assert plane.login_server == api.url
 
 
-def test_a_key_is_for_one_ephemeral_device_with_the_tag_and_runs_out_in_minutes(
+def test_a_key_is_for_one_device_that_stays_with_the_tag_and_runs_out_in_minutes(
     api: planes.Headscale, plane: Headscale
 ) -> None:
     before = datetime.now(UTC).replace(microsecond=0)
@@ -59,7 +59,7 @@ def test_a_key_is_for_one_ephemeral_device_with_the_tag_and_runs_out_in_minutes(
     wish = request.json
     until = datetime.fromisoformat(wish.pop("expiration"))
     assert before + timedelta(minutes=5) <= until <= datetime.now(UTC) + timedelta(minutes=5)
-    assert wish == {"reusable": False, "ephemeral": True, "aclTags": ["tag:vessel"]}
+    assert wish == {"reusable": False, "ephemeral": False, "aclTags": ["tag:vessel"]}
 
 
 def test_devices_are_those_with_the_tag(api: planes.Headscale, plane: Headscale) -> None:
