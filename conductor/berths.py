@@ -47,6 +47,8 @@ def make(host: Host, db: Database, names: Names, image: str, vessel_id: str | No
             with contextlib.suppress(EngineFailed, HostUnreachable):
                 remove(host, db, names, number)
             raise
+        if vessel_id is None:
+            host.reach.prepare(host, names, number)
         fleet.ready_berth(db, host.door.id, number)
         return number
     raise EngineFailed(f"No free port for SSH on {host.name} from {host.door.ports_from} on.")
@@ -154,6 +156,7 @@ def without_port(host: Host, names: Names, image: str, name: str) -> Generator[N
 
 
 def remove(host: Host, db: Database, names: Names, number: int) -> None:
+    host.reach.forget(host, names, number)
     host.remove(names.berth(number))
     fleet.remove_berth(db, host.door.id, number)
 

@@ -41,6 +41,16 @@ class Reach(Protocol):
         """
         ...
 
+    def prepare(self, host: "Host", names: Names, number: int) -> None:
+        """What can be done beforehand for a network container that waits. Raises nothing of ours:
+        one that is not prepared is joined later.
+        """
+        ...
+
+    def forget(self, host: "Host", names: Names, number: int) -> None:
+        """Before a network container is taken away; as far as one can."""
+        ...
+
     def join(
         self, host: "Host", db: Database, names: Names, number: int, work: Work, ended: Event
     ) -> Address | None:

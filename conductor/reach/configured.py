@@ -32,7 +32,13 @@ def reach_of(environ: Mapping[str, str]) -> Reach:
     tag = environ.get("DRC_TAILNET_TAG") or TAG
     if not re.fullmatch("tag:[A-Za-z][A-Za-z0-9-]*", tag):
         raise Misconfigured(f"DRC_TAILNET_TAG is “{tag}”, which is no tag.", hint=TAG)
-    return Tailnet(PLANES[kind](environ, tag))
+    plane, wait = PLANES[kind](environ, tag), environ.get("DRC_TAILNET_BERTHS") or "unjoined"
+    if wait not in ("joined", "unjoined") or (wait == "joined" and not plane.can_move):
+        raise Misconfigured(
+            f"DRC_TAILNET_BERTHS is “{wait}”, which is none, or none that {plane.name} can serve.",
+            hint=f"unjoined; or joined, with Tailscale: {GUIDE}",
+        )
+    return Tailnet(plane, joined=wait == "joined")
 
 
 def tailscale(environ: Mapping[str, str], tag: str) -> Plane:

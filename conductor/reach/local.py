@@ -18,6 +18,12 @@ class Local:
     def door(self, host: "Host", names: Names, number: int) -> tuple[str, int]:
         return host.door.address, host.door.ports_from + number
 
+    def prepare(self, host: "Host", names: Names, number: int) -> None:
+        pass
+
+    def forget(self, host: "Host", names: Names, number: int) -> None:
+        pass
+
     def join(
         self, host: "Host", db: Database, names: Names, number: int, work: Work, ended: Event
     ) -> Address | None:

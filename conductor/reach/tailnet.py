@@ -24,6 +24,7 @@ from conductor.work import Work
 from drc import fleet
 from drc.db import Database
 from drc.errors import (
+    DrcError,
     EngineFailed,
     HostUnreachable,
     StartFailed,
@@ -46,10 +47,15 @@ log = logging.getLogger("conductor.tailnet")
 
 
 class Tailnet:
+    """`joined`: network containers wait as nodes already, each a device that nobody has yet; only
+    where the control plane can give them their address afterwards.
+    """
+
     publishes = False
 
-    def __init__(self, plane: Plane) -> None:
+    def __init__(self, plane: Plane, *, joined: bool = False) -> None:
         self.plane = plane
+        self.joined = joined
         self.seen: dict[str, float] = {}
         """Devices without a vessel, by id, and when we saw each first (time.monotonic)."""
 
@@ -57,6 +63,26 @@ class Tailnet:
         """On the bridge of its host, which nobody else reaches."""
         found = inspect(host, names.berth(number))
         return str(found["NetworkSettings"]["Networks"][names.network]["IPAddress"]), SSH_PORT
+
+    def prepare(self, host: Host, names: Names, number: int) -> None:
+        if not self.joined:
+            return
+        berth = names.berth(number)
+        try:
+            key = self.plane.mint(f"network container {number} of {host.name}")
+            run(host, berth, [f"{host.name}-{berth}"[:LABEL], self.plane.login_server], key)
+        except DrcError as failed:
+            log.warning("%s on %s did not join: %s", berth, host.name, failed)
+
+    def forget(self, host: Host, names: Names, number: int) -> None:
+        if not self.joined:
+            return
+        try:
+            node = node_of(host, names.berth(number))
+            if node is not None:
+                self.plane.delete(node)
+        except DrcError as failed:
+            log.warning("%s on %s: %s", names.berth(number), host.name, failed)
 
     def join(
         self, host: Host, db: Database, names: Names, number: int, work: Work, ended: Event
@@ -78,6 +104,8 @@ class Tailnet:
         devices = self.plane.devices()
         node = node_of(host, berth)
         mine = next((device for device in devices if device.id == node), None)
+        if mine is not None and mine.hostname != hostname(work):  # it waited as a node
+            tell(host, berth, ["tailscale", "set", f"--hostname={hostname(work)}"])
         if mine is None and not self.plane.can_move:
             mine = self.come_back(host, names, berth, work, devices)
         if mine is None:
@@ -138,7 +166,7 @@ class Tailnet:
             return self.move(mine, work.kept_ipv4)
         except AddressTaken:
             holder = next((d for d in self.plane.devices() if d.ipv4 == work.kept_ipv4), None)
-            if holder is None or holder.hostname != mine.hostname:
+            if holder is None or holder.hostname != hostname(work):
                 raise
             self.plane.delete(holder.id)
             return self.move(mine, work.kept_ipv4)
@@ -226,8 +254,17 @@ def run(host: Host, berth: str, words: list[str], key: str) -> dict[str, Any]:
 
 
 def ask(host: Host, berth: str, command: list[str], stdin: str = "") -> dict[str, Any]:
-    """What a program in a network container answers, as JSON. Raises StartFailed where it fails,
-    EngineFailed where it does not end in time.
+    """What a program in a network container answers, as JSON. Raises as `tell`."""
+    out = tell(host, berth, command, stdin)
+    try:
+        return json.loads(out)
+    except ValueError:
+        raise EngineFailed("Its tailscale answered with something that is no JSON.") from None
+
+
+def tell(host: Host, berth: str, command: list[str], stdin: str = "") -> str:
+    """What a program in a network container says. Raises StartFailed where it fails, EngineFailed
+    where it does not end in time.
     """
     status, out, err = execute(host, berth, command, stdin, JOIN_TIMEOUT)
     if status in (126, 127):
@@ -236,7 +273,4 @@ def ask(host: Host, berth: str, command: list[str], stdin: str = "") -> dict[str
         raise EngineFailed(f"It did not join the tailnet within {JOIN_TIMEOUT:.0f} s.")
     if status != 0:
         raise StartFailed(f"It could not join the tailnet: {clean(err)[-500:]}")
-    try:
-        return json.loads(out)
-    except ValueError:
-        raise EngineFailed("Its tailscale answered with something that is no JSON.") from None
+    return out

@@ -40,7 +40,7 @@ def tidy(conductor: "Conductor", reach: Tailnet, grace: float = GRACE) -> Counte
         device = devices.get(row["device"])
         if row["state"] != State.RUNNING or (device and device.ipv4 == row["kept_ipv4"]):
             continue
-        mended["vessel"] += rejoin(conductor, reach, str(row["vessel_id"]), devices)
+        mended["vessel"] += rejoin(conductor, reach, str(row["vessel_id"]))
     return +mended
 
 
@@ -68,9 +68,7 @@ def bury_devices(
     return deleted
 
 
-def rejoin(
-    conductor: "Conductor", reach: Tailnet, id: str, devices: Mapping[str, Device]
-) -> int:  # fmt: skip
+def rejoin(conductor: "Conductor", reach: Tailnet, id: str) -> int:
     """Whether a vessel has its address again. Its row is read anew: much may have been before."""
     row = next((r for r in fleet.list_nodes(conductor.db) if str(r["vessel_id"]) == id), None)
     if row is None or row["state"] != State.RUNNING:

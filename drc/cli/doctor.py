@@ -199,6 +199,10 @@ class Checkup:
                 where = dict(told.words) if told.status == 0 else None
                 line = f"{'' if self.included else 'drc '}ssh {vessel['name']}"
                 yield finding.alias(vessel, line, where, hosts, other)
+                address, port = vessel["ssh"]["address"], vessel["ssh"]["port"]
+                is_up = vessel["state"] == "running" and finding.is_in_tailnet(address)
+                if is_up and not laptop.answers(address, port):
+                    yield finding.unanswered(vessel)
                 if told.status == finding.TIMED_OUT:
                     return  # as the others would
 

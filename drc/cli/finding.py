@@ -256,6 +256,26 @@ def alias(
     return well(name, f"{line} leads to {where}.")
 
 
+def is_in_tailnet(address: str) -> bool:
+    """Of the addresses that Tailscale gives to nodes."""
+    from ipaddress import ip_address, ip_network
+
+    try:
+        return ip_address(address) in ip_network("100.64.0.0/10")
+    except ValueError:
+        return False
+
+
+def unanswered(vessel: Mapping[str, Any]) -> Finding:
+    """Of a vessel with an address in a tailnet where nothing answers this machine."""
+    ssh = vessel["ssh"]
+    return wrong(
+        vessel["name"],
+        f"Nothing answers at {ssh['address']}:{ssh['port']}, which is in a tailnet.",
+        "tailscale status  says whether this machine is in it.",
+    )
+
+
 # Hosts -------------------------------------------------------------------------------------------
 
 

@@ -116,6 +116,16 @@ def files(secret: list[Path]) -> Iterator[File]:
             yield File(short(path), mode, is_mine=seen.st_uid in mine, is_secret=path in secret)
 
 
+def answers(address: str, port: int) -> bool:
+    import socket
+
+    try:
+        socket.create_connection((address, port), PATIENCE).close()
+    except OSError:
+        return False
+    return True
+
+
 def editor_of(kind: str, vessel: dict[str, Any]) -> tuple[list[str], str]:
     """An editor's command for a vessel's home (empty: it has none), and the link that opens it."""
     name, home = vessel["name"], vessel["home"]

@@ -3,6 +3,8 @@
 import io
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -149,6 +151,35 @@ def tailnet(
         yield tailnet, lan
 
 
+@contextmanager
+def world_in_tailnet(
+    machine: Machine, postgres: Postgres, folder: Path, reach: Reach, *, name: str, number: int,
+) -> Iterator[World]:  # fmt: skip
+    """An installation whose vessels are nodes. `number`: what tells its ports and homes from
+    others'.
+    """
+    with (
+        world_on(machine, postgres, name, folder, 26000 + 500 * number) as world,
+        world.conducting(reach=reach, net_image=with_tailscale(machine)) as _,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(watch, "PAUSE", 0.5)
+        # the homes of other installations lie on the first machine, where a uid is one person
+        world.sql(f"ALTER SEQUENCE owner_uid RESTART {60000 + 500 * number}")
+        world.add_host(world.person("eve"))
+        until("the host is open", lambda: world.person("eve").call("GET", "/v1/hosts/gpu1")["open"])
+        yield world
+        world.stop_everything()
+        until("all work is done", lambda: not world.sql("SELECT id FROM outbox"))
+
+
+def plane_at(tailnet: Tailnet) -> Tailscale:
+    return Tailscale(
+        Tailnet.tag, client=(Tailnet.client_id, Tailnet.client_secret), url=tailnet.url,
+        login_server=tailnet.url,
+    )  # fmt: skip
+
+
 @pytest.fixture(scope="session")
 def net(
     machine: Machine,
@@ -156,23 +187,9 @@ def net(
     tailnet: tuple[Tailnet, Lan],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[World]:
-    plane = Tailscale(
-        Tailnet.tag, client=(Tailnet.client_id, Tailnet.client_secret), url=tailnet[0].url,
-        login_server=tailnet[0].url,
-    )  # fmt: skip
-    with (
-        world_on(machine, postgres, "net", tmp_path_factory.mktemp("net"), 26000) as net,
-        net.conducting(reach=Reach(plane), net_image=with_tailscale(machine)) as _,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        patch.setattr(watch, "PAUSE", 0.5)
-        # the homes of other installations lie on the first machine, where a uid is one person
-        net.sql("ALTER SEQUENCE owner_uid RESTART 60000")
-        net.add_host(net.person("eve"))
-        until("the host is open", lambda: net.person("eve").call("GET", "/v1/hosts/gpu1")["open"])
+    plane, folder = plane_at(tailnet[0]), tmp_path_factory.mktemp("net")
+    with world_in_tailnet(machine, postgres, folder, Reach(plane), name="net", number=0) as net:
         yield net
-        net.stop_everything()
-        until("all work is done", lambda: not net.sql("SELECT id FROM outbox"))
     plane.web.http.close()
 
 

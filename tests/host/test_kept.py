@@ -1,18 +1,18 @@
-"""Addresses that stay though no control plane can be asked for one: the node itself is kept."""
+"""Nodes that are there before their vessels: kept, where only that keeps an address, or waiting."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from conductor import watch
 from conductor.reach.tailnet import Tailnet as Reach
 from conductor.reach.tailscale import KEY_LIFE, Tailscale
 from conductor.reach.tidy import tidy
 from drc.errors import TailnetRefused
 from drc.up.postgres import Postgres
-from tests.host.conftest import with_tailscale
+from tests.host.conftest import plane_at, world_in_tailnet
 from tests.host.machine import Machine, run, until
-from tests.host.world import World, world_on
+from tests.host.world import World
 from tests.tailnet.lan import Lan
 from tests.tailnet.tailnet import Node, Tailnet
 
@@ -33,44 +33,73 @@ class Fixed(Tailscale):
 
 @pytest.fixture
 def kept(
-    machine: Machine,
-    postgres: Postgres,
-    tailnet: tuple[Tailnet, Lan],
-    tmp_path_factory: pytest.TempPathFactory,
-    monkeypatch: pytest.MonkeyPatch,
+    machine: Machine, postgres: Postgres, tailnet: tuple[Tailnet, Lan], tmp_path: Path
 ) -> Iterator[World]:
     server = tailnet[0]
     plane = Fixed(Tailnet.tag, token=server.token, url=server.url, login_server=server.url)
-    monkeypatch.setattr(watch, "PAUSE", 0.5)
-    with (
-        world_on(machine, postgres, "kept", tmp_path_factory.mktemp("kept"), 28000) as kept,
-        kept.conducting(reach=Reach(plane), net_image=with_tailscale(machine)) as _,
-    ):
-        kept.sql("ALTER SEQUENCE owner_uid RESTART 65000")
-        kept.add_host(kept.person("kit"))
-        until("the host is open", lambda: kept.person("kit").call("GET", "/v1/hosts/gpu1")["open"])
+    with world_in_tailnet(
+        machine, postgres, tmp_path, Reach(plane), name="kept", number=1
+    ) as kept:  # fmt: skip
         yield kept
-        kept.stop_everything()
-        until("all work is done", lambda: not kept.sql("SELECT id FROM outbox"))
     for device in server.devices():
         if Tailnet.tag in device.get("tags", []):
             server.call("DELETE", f"/device/{device['nodeId']}")
     plane.web.http.close()
 
 
+@pytest.fixture
+def waiting(
+    machine: Machine, postgres: Postgres, tailnet: tuple[Tailnet, Lan], tmp_path: Path
+) -> Iterator[World]:
+    """Whose network containers wait as nodes."""
+    plane = plane_at(tailnet[0])
+    with world_in_tailnet(
+        machine, postgres, tmp_path, Reach(plane, joined=True), name="waiting", number=2
+    ) as waiting:  # fmt: skip
+        yield waiting
+    for device in tailnet[0].devices():
+        if Tailnet.tag in device.get("tags", []):
+            tailnet[0].call("DELETE", f"/device/{device['nodeId']}")
+    plane.web.http.close()
+
+
+def ids(tailnet: Tailnet, word: str) -> set[str]:
+    """Of the devices with that in their names."""
+    return {d["nodeId"] for d in tailnet.devices() if word in d["hostname"]}
+
+
+def test_a_node_that_waits_becomes_the_vessels_at_the_vessels_address(
+    waiting: World, laptop: Node, tailnet: tuple[Tailnet, Lan]
+) -> None:
+    eve, server = waiting.person("eve"), tailnet[0]
+    until("two nodes wait", lambda: waiting.waiting_berths() == 2)
+    waited = ids(server, "drc-berth")
+    assert len(waited) == 2
+    first = eve.create("bert")
+    until("it bears the vessel's name", lambda: ids(server, "bert-eve") <= waited)
+    assert ids(server, "bert-eve")
+    assert run(*laptop.inside(*eve.ssh(first.shown, "printenv", "DRC_VESSEL"))) == "bert\n"
+    eve.stop("bert")
+    until("its device is gone", lambda: not ids(server, "bert-eve"))
+    until("two nodes wait", lambda: waiting.waiting_berths() == 2)
+    again = eve.create("bert")
+    assert again.shown["ssh"]["address"] == first.shown["ssh"]["address"]
+    assert run(*laptop.inside(*eve.ssh(again.shown, "printenv", "DRC_VESSEL"))) == "bert\n"
+
+
 def test_a_name_has_its_address_again_as_the_same_node(
     kept: World, laptop: Node, tailnet: tuple[Tailnet, Lan]
 ) -> None:
-    kit = kept.person("kit")
+    kit = kept.person("eve")
     first = kit.create("bert").shown["ssh"]["address"]
-    node = tailnet[0].device("bert-kit")["nodeId"]
+    node = tailnet[0].device("bert-eve")["nodeId"]
     kit.stop("bert")
     until("all work is done", lambda: not kept.sql("SELECT id FROM outbox"))
     other = kit.create("other")
     assert other.shown["ssh"]["address"] != first
     again = kit.create("bert")
     assert again.shown["ssh"]["address"] == first
-    assert tailnet[0].device("bert-kit")["nodeId"] == node
+    assert tailnet[0].device("bert-eve")["nodeId"] == node
     assert run(*laptop.inside(*kit.ssh(again.shown, "printenv", "DRC_VESSEL"))) == "bert\n"
     status, said = again.exec("find", "/", "-xdev", "-name", "tailscaled.state")
     assert (status, said) == (0, "")  # the vessel has no part in it
@@ -79,11 +108,11 @@ def test_a_name_has_its_address_again_as_the_same_node(
 def test_one_that_the_control_plane_forgot_is_a_new_node_and_says_so(
     kept: World, laptop: Node, tailnet: tuple[Tailnet, Lan]
 ) -> None:
-    kit = kept.person("kit")
+    kit = kept.person("eve")
     kit.create("bert")
     kit.stop("bert")
     until("all work is done", lambda: not kept.sql("SELECT id FROM outbox"))
-    device = tailnet[0].device("bert-kit")
+    device = tailnet[0].device("bert-eve")
     tailnet[0].call("DELETE", f"/device/{device['nodeId']}")
     with Node(*tailnet, kept.folder, "squatter") as squatter:  # takes the address that was free
         squatter.up(tailnet[0].mint())
@@ -95,13 +124,13 @@ def test_one_that_the_control_plane_forgot_is_a_new_node_and_says_so(
 def test_the_device_of_a_name_that_nobody_uses_goes_in_the_end(
     kept: World, tailnet: tuple[Tailnet, Lan]
 ) -> None:
-    kit = kept.person("kit")
+    kit = kept.person("eve")
     kit.create("bert")
     kit.stop("bert")
     until("all work is done", lambda: not kept.sql("SELECT id FROM outbox"))
     assert kept.conductor
     assert isinstance(kept.conductor.reach, Reach)
     assert tidy(kept.conductor, kept.conductor.reach, grace=0) == {}
-    assert tailnet[0].device("bert-kit")
+    assert tailnet[0].device("bert-eve")
     kept.sql("UPDATE vessel SET state_since = now() - interval '31 days'")
     assert tidy(kept.conductor, kept.conductor.reach, grace=0) == {"device": 1}

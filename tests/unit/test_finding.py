@@ -1,11 +1,12 @@
 """What the doctor makes of what it saw: one field of a good baseline is changed at a time."""
 
+import socket
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from drc.cli import finding
+from drc.cli import finding, laptop
 from drc.cli.finding import MISSING, TIMED_OUT, File, Finding, Key, Mark
 
 NOW = datetime(2026, 8, 1, 12, tzinfo=UTC)
@@ -228,3 +229,30 @@ def test_the_worst_of_a_host_comes_first_and_nothing_is_left_out() -> None:
     check(found, WRONG, "cannot be given", "drc host show gpu7")
     assert found.said.index("cannot be given") < found.said.index("no new vessels")
     assert "Only 9 GiB" in found.said
+
+
+def test_a_vessel_in_a_tailnet_that_does_not_answer_is_said() -> None:
+    there = {**BERT, "ssh": {**BERT["ssh"], "address": "100.81.0.7", "port": 22}}
+    check(finding.unanswered(there), WRONG, "Nothing answers at 100.81.0.7:22", "tailscale status")
+
+
+@pytest.mark.parametrize(
+    ("address", "is_there"),
+    [
+        ("100.64.0.1", True),
+        ("100.127.255.254", True),
+        ("100.128.0.1", False),
+        ("10.0.0.1", False),
+        ("gpu7.lab", False),
+        ("", False),
+    ],
+)
+def test_which_addresses_are_a_tailnets(address: str, is_there: bool) -> None:
+    assert finding.is_in_tailnet(address) is is_there
+
+
+def test_whether_anything_answers_is_tried() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert laptop.answers("127.0.0.1", port)
+    assert not laptop.answers("127.0.0.1", port)

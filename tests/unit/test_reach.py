@@ -51,6 +51,25 @@ def test_a_secret_may_be_in_a_file(tmp_path: Path) -> None:
     assert plane_of(file)._authorize() == plane_of(TOKEN)._authorize()
 
 
+def test_network_containers_wait_joined_only_where_that_is_said() -> None:
+    reach = reach_of({**TOKEN, "DRC_TAILNET_BERTHS": "joined"})
+    assert isinstance(reach, Tailnet)
+    assert reach.joined
+    unsaid = reach_of(TOKEN)
+    assert isinstance(unsaid, Tailnet)
+    assert not unsaid.joined
+    for one in (reach, unsaid):
+        one.plane.web.http.close()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize("environ", [
+    {**TOKEN, "DRC_TAILNET_BERTHS": "yes"}, {**HEADSCALE, "DRC_TAILNET_BERTHS": "joined"},
+])  # fmt: skip
+def test_a_way_to_wait_that_there_is_not_is_said(environ: dict[str, str]) -> None:
+    with pytest.raises(Misconfigured, match="DRC_TAILNET_BERTHS is “"):
+        reach_of(environ)
+
+
 def test_an_oauth_client_may_take_the_place_of_a_token() -> None:
     assert plane_of(CLIENT)._client == ("k1", "tskey-client-k1-2")
 
