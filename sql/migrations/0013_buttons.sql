@@ -7,6 +7,7 @@ CREATE INDEX message_of_owner ON message (owner_id, id) WHERE recipient IS NOT N
 
 -- The end of its life that a policy sets, where that is before the one in the books.
 ALTER TABLE idle ADD COLUMN lives_until timestamptz;
+GRANT SELECT (vessel_id, lives_until) ON idle TO drc_conductor;  -- of whom it reads the end
 
 -- The GPU instance of a MIG slice, as nvidia-smi and DCGM's GPU_I_ID count them. NULL: a whole GPU,
 -- or nobody could tell.

@@ -118,7 +118,7 @@ def test_one_that_the_control_plane_forgot_is_a_new_node_and_says_so(
         squatter.up(tailnet[0].mint())
         again = kit.create("bert")
         assert run(*laptop.inside(*kit.ssh(again.shown, "printenv", "DRC_VESSEL"))) == "bert\n"
-        squatter.logout()
+        tailnet[0].dismiss("squatter")
 
 
 def test_the_device_of_a_name_that_nobody_uses_goes_in_the_end(

@@ -61,11 +61,11 @@ def test_a_vessel_that_could_not_be_entered_has_failed(
 ):
     files = wanted.identity_files
 
-    def tampered(work, secrets):
+    def tampered(work, secrets, **more):
         other = {**secrets, "authorized_keys": []}
         if which == "host key":
             other = {**secrets, "host_key": (world.machine.folder / "host_ed25519").read_text()}
-        return files(work, other)
+        return files(work, other, **more)
 
     monkeypatch.setattr(wanted, "identity_files", tampered)
     ada.ask("shut", gpus=1)

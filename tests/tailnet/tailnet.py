@@ -138,6 +138,10 @@ class Tailnet:
         (found,) = (device for device in self.devices() if device["hostname"] == hostname)
         return found
 
+    def dismiss(self, hostname: str) -> None:
+        """Delete a device."""
+        self.call("DELETE", f"/device/{self.device(hostname)['nodeId']}")
+
     def mint(self, *, seconds: int = 600, **create: Any) -> str:
         """A key to join with; for one use and an ephemeral device, where `create` is silent."""
         create = {"reusable": False, "ephemeral": True, "preauthorized": True, **create}
