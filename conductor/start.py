@@ -130,6 +130,7 @@ def join(
     address = host.reach.join(host, db, names, number, work, ended)
     if address:
         api.address(work, address)
+        host.reach.christen(host, names, number, work)
 
 
 def finish_joining(joined: Future[None]) -> None:

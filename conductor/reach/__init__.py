@@ -61,6 +61,10 @@ class Reach(Protocol):
         """
         ...
 
+    def christen(self, host: "Host", names: Names, number: int, work: Work) -> None:
+        """Let what has joined bear its vessel's name; nobody waits for that. Raises as `join`."""
+        ...
+
     def leave(self, host: "Host", names: Names, work: Work) -> None:
         """Take a vessel's address away, before its network container is; as far as one can."""
         ...

@@ -29,5 +29,8 @@ class Local:
     ) -> Address | None:
         return None
 
+    def christen(self, host: "Host", names: Names, number: int, work: Work) -> None:
+        pass
+
     def leave(self, host: "Host", names: Names, work: Work) -> None:
         pass

@@ -104,8 +104,6 @@ class Tailnet:
         devices = self.plane.devices()
         node = node_of(host, berth)
         mine = next((device for device in devices if device.id == node), None)
-        if mine is not None and mine.hostname != hostname(work):  # it waited as a node
-            tell(host, berth, ["tailscale", "set", f"--hostname={hostname(work)}"])
         if mine is None and not self.plane.can_move:
             mine = self.come_back(host, names, berth, work, devices)
         if mine is None:
@@ -127,6 +125,11 @@ class Tailnet:
         return Address(
             mine.ipv4, mine.ipv6, mine.name, mine.id, lost, takes=not self.plane.can_move
         )
+
+    def christen(self, host: Host, names: Names, number: int, work: Work) -> None:
+        if self.joined:  # it may have waited under a name of its own
+            command = ["tailscale", "set", f"--hostname={hostname(work)}"]
+            tell(host, names.berth(number), command)
 
     def come_back(
         self, host: Host, names: Names, berth: str, work: Work, devices: list[Device]
