@@ -26,10 +26,6 @@ PORTS_TRIED = 50  # ports of a range that others may have taken before we give u
 log = logging.getLogger("conductor.berths")
 
 
-def port_of(host: Host, number: int) -> int:
-    return host.door.ports_from + number
-
-
 def make(host: Host, db: Database, names: Names, image: str, vessel_id: str | None) -> int:
     """A new berth, for a vessel or to wait. Returns its number. Raises EngineFailed."""
     for _ in range(PORTS_TRIED):
@@ -67,7 +63,7 @@ def start(host: Host, names: Names, image: str, number: int) -> None:
         number,
         host=host.name,
         address=host.door.address,
-        port=port_of(host, number),
+        port=host.door.port(number),
         addresses=addresses,
         resolv_conf=resolv_conf,
         tailnet=not host.reach.publishes,

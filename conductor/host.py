@@ -51,6 +51,10 @@ class Door:
     probed: bool
     open: bool
 
+    def port(self, number: int) -> int:
+        """That a berth's SSH has, where it is published."""
+        return self.ports_from + number
+
     @property
     def pinned(self) -> bool:
         """Whether its host key is known whole; before, nothing is sent to it."""

@@ -26,8 +26,8 @@ STEPS = ("containers", "absent", "volumes", "address", "network")
 def stop(work: Work, host: Host, db: Database, api: Api, names: Names) -> None:
     """Containers first, then the word that they are gone, then what else was the vessel's.
 
-    The steps, in order, are STEPS. Its home stays. Raises EngineFailed, HostUnreachable,
-    TailnetUnreachable: to be tried again until it succeeds.
+    The steps, in order, are STEPS. Its home stays. Raises EngineFailed, HostUnreachable: to be
+    tried again until it succeeds.
     """
     work.begin("containers")
     if work.save:

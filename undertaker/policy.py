@@ -117,13 +117,14 @@ class Policies:
         for kind in ("queue", "user", "vessel"):
             named: Mapping[str, Mapping[str, Any]] = getattr(self.file, kind)
             tables += [(f"{kind}.{name}", table) for name, table in named.items()]
+        said: list[Words] = []
         for name, table in tables:
             try:
-                self._policy(Words.model_validate({**self.file.default, **table}))
+                said.append(Words.model_validate({**self.file.default, **table}))
+                self._policy(said[-1])
             except ValueError as failed:
                 raise ValueError(f"[{name}] {_short(failed)}") from None
         # a vessel may be under any of the queues' tables, and a person's, at once
-        said = [Words.model_validate({**self.file.default, **table}) for _, table in tables]
         hours = max(one.warn_after for one in said) + max(one.bury_after for one in said)
         if timedelta(hours=hours) / self.step > MOST_LOOKS:
             raise ValueError(f"step_seconds is too small to look at {hours:g} hours")

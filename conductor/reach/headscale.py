@@ -43,9 +43,7 @@ class Headscale:
     def delete(self, device: str) -> None:
         if not device.isdecimal():
             return  # of another control plane, before this one
-        answer = self.web.call("DELETE", f"/node/{device}")
-        if answer.status_code != 404:
-            self.web.checked(answer)
+        self.web.delete(f"/node/{device}")
 
 
 def device_of(told: Mapping[str, Any]) -> Device:

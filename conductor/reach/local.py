@@ -16,7 +16,7 @@ class Local:
     publishes = True
 
     def door(self, host: "Host", names: Names, number: int) -> tuple[str, int]:
-        return host.door.address, host.door.ports_from + number
+        return host.door.address, host.door.port(number)
 
     def prepare(self, host: "Host", names: Names, number: int) -> None:
         pass

@@ -6,7 +6,6 @@ It lies in a volume of its host's that no vessel ever has, one for an owner's ve
 
 import io
 import tarfile
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -15,7 +14,7 @@ import docker.errors
 from conductor import container, wanted
 from conductor.execute import execute
 from conductor.host import Host, translated
-from conductor.wanted import Names
+from conductor.wanted import File, Names
 from conductor.work import Work
 
 FOLDER = "/var/lib/tailscale"  # tailscaled's, in a network container
@@ -63,13 +62,6 @@ def carrier(host: Host, names: Names, work: Work, berth: str) -> Generator[str]:
 
 def alone(archive: bytes) -> bytes:
     """The one file of a tar, for root alone."""
-    fresh = io.BytesIO()
-    with tarfile.open(fileobj=io.BytesIO(archive)) as old, tarfile.open(
-        fileobj=fresh, mode="w"
-    ) as new:  # fmt: skip
+    with tarfile.open(fileobj=io.BytesIO(archive)) as old:
         content = old.extractfile(FILE)
-        entry = tarfile.TarInfo(FILE)
-        data = content.read() if content else b""
-        entry.size, entry.mode, entry.mtime = len(data), 0o600, int(time.time())
-        new.addfile(entry, io.BytesIO(data))
-    return fresh.getvalue()
+        return wanted.archive([File(FILE, content.read() if content else b"", 0o600)])

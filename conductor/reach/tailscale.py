@@ -88,9 +88,7 @@ class Tailscale:
         self.web.checked(answer)
 
     def delete(self, device: str) -> None:
-        answer = self.web.call("DELETE", f"/device/{device}")
-        if answer.status_code != 404:
-            self.web.checked(answer)
+        self.web.delete(f"/device/{device}")
 
 
 def device_of(told: Mapping[str, Any]) -> Device:

@@ -102,6 +102,12 @@ class Web:
                 f"{self.name} answered, but not as its API does.", hint="DRC_TAILNET_URL"
             ) from None
 
+    def delete(self, path: str) -> None:
+        """What is gone already is no trouble. Raises as `call`."""
+        answer = self.call("DELETE", path)
+        if answer.status_code != 404:
+            self.checked(answer)
+
     def checked(self, answer: httpx.Response) -> httpx.Response:
         """Raises TailnetRefused."""
         if not answer.is_success:
