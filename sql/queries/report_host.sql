@@ -35,6 +35,14 @@ renumbered AS (
     AND (g.ill IS NULL OR g.ill NOT LIKE 'gone:%%')
     AND (g.idx, g.island, g.instance) IS DISTINCT FROM (s.index, s.island, s.instance)
 ),
+moved AS (
+  -- its host's look did not find it, and nobody holds it there: it was put into this one
+  UPDATE gpu g SET removed = true
+  FROM h, seen s
+  WHERE g.host_id <> h.id AND g.uuid = s.uuid AND NOT g.removed AND g.vessel_id IS NULL
+    AND g.ill LIKE 'gone:%%'
+  RETURNING g.uuid
+),
 added AS (
   INSERT INTO gpu (host_id, uuid, idx, name, model, memory_mib, simulated, parent, instance,
                    island)
@@ -42,6 +50,7 @@ added AS (
          s.island
   FROM h, seen s
   WHERE NOT EXISTS (SELECT FROM gpu g WHERE g.uuid = s.uuid AND g.host_id = h.id AND NOT g.removed)
+    AND (SELECT count(*) FROM moved) >= 0  -- after it
   ORDER BY s.index
   RETURNING model, memory_mib
 ),

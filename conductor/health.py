@@ -1,0 +1,183 @@
+"""Whether the GPUs of a host are fit to be given, from its nvidia-smi; and whether its exporter is
+there. Looked at once a minute, before a vessel has its GPUs, and after.
+
+Sources: NVIDIA's nvidia-smi (drivers 470 to 595) and its notes on GPU memory errors. A driver that
+does not know a field refuses the whole query, so what not all of them know is asked for by itself.
+"""
+
+import contextlib
+import csv
+import io
+import logging
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import paramiko
+
+from conductor import cards, probe
+from conductor.host import Host
+from conductor.said import clean
+from drc.errors import EngineFailed, HostUnreachable
+from drc.trouble import Kind
+
+CSV = "--format=csv,noheader,nounits"
+MEMORY = f"nvidia-smi --query-gpu=uuid,memory.used,ecc.errors.uncorrected.volatile.total {CSV}"
+PENDING = f"nvidia-smi --query-gpu=uuid,retired_pages.pending {CSV}"
+RECOVERY = f"nvidia-smi --query-gpu=uuid,gpu_recovery_action {CSV}"
+REMAPPED = (
+    "nvidia-smi --query-remapped-rows=gpu_uuid,remapped_rows.pending,remapped_rows.failure " + CSV
+)
+MISMATCH = "version mismatch"
+EXPORTER_PORT = 9400
+LEFT_MIB = 1024
+"""In use on a GPU that nobody has: a desktop takes less, a program that died leaves more."""
+SETTLED = (0.0, 0.3, 1.0, 2.0)  # seconds until the driver has forgotten programs that were killed
+
+log = logging.getLogger("conductor.health")
+
+
+def look(
+    host: Host, held: Mapping[str, Sequence[str]], strange: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What the API is told of a host's health. `held`: vessels by card; `strange`: processes that
+    run in no vessel which has the card they are on. Raises HostUnreachable.
+    """
+    told: dict[str, Any] = {
+        "exporter": answers(host, EXPORTER_PORT),
+        "driver": None,
+        "driver_said": "",
+        "gpus": {},
+    }
+    try:
+        status, said = probe.ask(host, MEMORY)
+    except EngineFailed as failed:
+        return {**told, "driver": Kind.DRIVER_FAILS, "driver_said": failed.message}
+    if status == probe.NO_PROGRAM:
+        return told
+    if status != 0:
+        kind = Kind.DRIVER_MISMATCH if MISMATCH in said else Kind.DRIVER_FAILS
+        return {
+            **told,
+            "driver": kind,
+            "driver_said": clean(said.strip())[:300] or f"it ended with {status}",
+        }
+    faults = {uuid: fault(words) for uuid, words in rows(said).items()}
+    for command, judge in ((PENDING, retired), (RECOVERY, recovery), (REMAPPED, remapped)):
+        for uuid, words in rows(optional(host, command)).items():
+            if uuid in faults:
+                faults[uuid] = "; ".join(filter(None, (faults[uuid], judge(words))))
+    used = {uuid: number(words[0]) for uuid, words in rows(said).items()}
+    told["gpus"] = {
+        uuid: {"fault": why, "leftover": leftover(uuid, used[uuid], held, strange)}
+        for uuid, why in faults.items()
+    }
+    return told
+
+
+def optional(host: Host, command: str) -> str:
+    """What a query says, or nothing where the driver does not know it."""
+    with contextlib.suppress(EngineFailed):
+        status, said = probe.ask(host, command)
+        return said if status == 0 else ""
+    return ""
+
+
+def rows(said: str) -> dict[str, list[str]]:
+    """By card what stands behind its UUID; a card that fails is left out, for it tells no UUID."""
+    found: dict[str, list[str]] = {}
+    for row in csv.reader(io.StringIO(said), skipinitialspace=True):
+        if len(row) > 1 and row[0].startswith("GPU-"):
+            found[row[0].strip()] = [word.strip() for word in row[1:]]
+    return found
+
+
+def number(word: str) -> int:
+    """0 where it is not told: `[N/A]`, `[Not Supported]`."""
+    return int(word) if re.fullmatch("[0-9]+", word) else 0
+
+
+def fault(words: Sequence[str]) -> str:
+    """Of memory.used and uncorrected errors."""
+    if any("requires reset" in word or "Unknown Error" in word for word in words):
+        return f"nvidia-smi says {next(w for w in words if 'requires' in w or 'Unknown' in w)}"
+    errors = number(words[1]) if len(words) > 1 else 0
+    plural = "s" * (errors != 1)
+    return f"{errors} memory error{plural} that could not be corrected" if errors else ""
+
+
+def retired(words: Sequence[str]) -> str:
+    return "a memory page is retired at the next reset" if words[0] == "Yes" else ""
+
+
+def recovery(words: Sequence[str]) -> str:
+    """`None` on one that is well; a word that no driver has so far counts as well."""
+    wanted = {"Reset": "a reset", "Reboot": "a reboot", "Drain P2P": "its NVLink peers to be drained",
+              "Drain and Reset": "to be drained and reset"}  # fmt: skip
+    return f"it needs {wanted[words[0]]}, says its driver" if words[0] in wanted else ""
+
+
+def remapped(words: Sequence[str]) -> str:
+    pending, failed = (word in ("1", "Yes") for word in (*words, "", "")[:2])
+    if failed:
+        return "a memory row could not be remapped"
+    return "a memory row is remapped at the next reset" if pending else ""
+
+
+def leftover(
+    uuid: str,
+    used_mib: int,
+    held: Mapping[str, Sequence[str]],
+    strange: Iterable[Mapping[str, Any]],
+) -> str:
+    """Why a GPU that nobody has is not free; empty where it is, or somebody has it."""
+    if held.get(uuid):
+        return ""
+    programs = sorted(
+        {f"{one['program']} (pid {one['pid']})" for one in strange if one["gpu"] == uuid}
+    )
+    if programs:
+        return f"{', '.join(programs)} still computes on it"[:300]
+    return f"{used_mib} MiB of its memory are in use, by nobody" if used_mib > LEFT_MIB else ""
+
+
+def answers(host: Host, port: int) -> bool:
+    """Whether something listens there. Raises HostUnreachable."""
+    try:
+        host.dial("127.0.0.1", port).close()
+    except paramiko.ChannelException:
+        return False
+    return True
+
+
+def check_returned(host: Host, uuids: Sequence[str]) -> dict[str, str]:
+    """By card why it cannot be given on after a vessel, whose programs have just been killed."""
+    found: dict[str, str] = {}
+    for pause in SETTLED:
+        time.sleep(pause)
+        status, said = probe.ask(host, cards.PROCESSES)
+        left = [one for one in cards.processes(said) if one["gpu"] in uuids] if status == 0 else []
+        found = {uuid: why for uuid in uuids if (why := leftover(uuid, 0, {}, left))}
+        if not found:
+            return {}
+    return found
+
+
+def check(host: Host, uuids: Sequence[str]) -> dict[str, str]:
+    """By card why it cannot be used; one that nvidia-smi does not list cannot either. None where
+    the driver does not answer, which is what the looks are for. Raises HostUnreachable.
+    """
+    seen = look(host, {uuid: ["somebody"] for uuid in uuids}, [])
+    if seen["driver"] or not seen["gpus"]:
+        return {}
+    return {
+        uuid: why
+        for uuid in uuids
+        if uuid.startswith("GPU-")
+        and (
+            why := seen["gpus"][uuid]["fault"]
+            if uuid in seen["gpus"]
+            else "nvidia-smi does not list it"
+        )
+    }
