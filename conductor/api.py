@@ -7,6 +7,7 @@ from conductor.said import clean
 from conductor.work import Work
 from drc.errors import AddressKept, EngineFailed
 from drc.program import Program
+from drc.trouble import Kind
 
 LONGEST_LOG = 900_000  # letters; a few lines may have as many, and the API takes no more
 
@@ -45,8 +46,9 @@ class Api(Program):
     def run(self, work: Work, token: str) -> None:
         self._tell(work, "run", {"token": token})
 
-    def fail(self, work: Work, reason: str) -> None:
-        self._tell(work, "fail", {"reason": clean(reason)})
+    def fail(self, work: Work, reason: str, *, by_itself: bool = False) -> None:
+        """`by_itself`: it ran, and its container ended."""
+        self._tell(work, "fail", {"reason": clean(reason), "by_itself": by_itself})
 
     def absent(self, work: Work, log: str | None) -> None:
         self._tell(work, "absent", {"log": log and log[-LONGEST_LOG:]})
@@ -97,5 +99,14 @@ class Api(Program):
     def gone(self, host_id: int) -> None:
         self.client.call("POST", f"/v1/conduct/hosts/{host_id}/gone")
 
-    def silent(self, host_id: int) -> int:
-        return self.client.call("POST", f"/v1/conduct/hosts/{host_id}/silent")["lost"]
+    def silent(self, host_id: int, kind: Kind, reason: str) -> int:
+        body = {"kind": kind, "reason": clean(reason)}
+        return self.client.call("POST", f"/v1/conduct/hosts/{host_id}/silent", body)["lost"]
+
+    def health(self, host_id: int, found: dict[str, Any]) -> None:
+        self.client.call("POST", f"/v1/conduct/hosts/{host_id}/health", found)
+
+    def set_aside(self, host_id: int, kind: Kind, found: dict[str, str]) -> None:
+        """Cards that nobody is to be given for now: why, by UUID."""
+        body = {"kind": kind, "found": found}
+        self.client.call("POST", f"/v1/conduct/hosts/{host_id}/gpus", body)

@@ -19,7 +19,7 @@ import paramiko
 from conductor import cards, probe
 from conductor.host import Host
 from conductor.said import clean
-from drc.errors import EngineFailed, HostUnreachable
+from drc.errors import EngineFailed
 from drc.trouble import Kind
 
 CSV = "--format=csv,noheader,nounits"
@@ -30,6 +30,13 @@ REMAPPED = (
     "nvidia-smi --query-remapped-rows=gpu_uuid,remapped_rows.pending,remapped_rows.failure " + CSV
 )
 MISMATCH = "version mismatch"
+NEEDED = {
+    "Reset": "a reset",
+    "Reboot": "a reboot",
+    "Drain P2P": "its NVLink peers to be drained",
+    "Drain and Reset": "to be drained and reset",
+}
+"""What gpu_recovery_action asks for."""
 EXPORTER_PORT = 9400
 LEFT_MIB = 1024
 """In use on a GPU that nobody has: a desktop takes less, a program that died leaves more."""
@@ -113,9 +120,7 @@ def retired(words: Sequence[str]) -> str:
 
 def recovery(words: Sequence[str]) -> str:
     """`None` on one that is well; a word that no driver has so far counts as well."""
-    wanted = {"Reset": "a reset", "Reboot": "a reboot", "Drain P2P": "its NVLink peers to be drained",
-              "Drain and Reset": "to be drained and reset"}  # fmt: skip
-    return f"it needs {wanted[words[0]]}, says its driver" if words[0] in wanted else ""
+    return f"it needs {NEEDED[words[0]]}, says its driver" if words[0] in NEEDED else ""
 
 
 def remapped(words: Sequence[str]) -> str:

@@ -198,9 +198,11 @@ class Conductor:
                     f"not {host.door.ssh_host_key}. Nothing was sent to it."
                 )
         found = probe(host, self.names)
+        there = reconcile.list_containers(self, host)
         if not host.door.probed:  # it may have been ours before: what runs there holds its cards
-            reconcile.clear(self, host, reconcile.list_containers(self, host))
+            reconcile.clear(self, host, there)
         self.api.report(work.host_id, found)
+        watch.report_health(self, host, reconcile.strangers(self, host, there))
         host = self.host(work.host_id)
         if host.door.open:
             self.lookers.submit(self.refill, host)

@@ -123,7 +123,8 @@ def compare(conductor: "Conductor", host: Host, there: list[There]) -> Counter[s
             elif vessel and network and was_restarted(vessel, network):
                 mended["restarted"] += revive(conductor, host, work, number or 0)
             else:
-                conductor.api.fail(work, f"Its container on {host.name} ended.")
+                why = f"Its container on {host.name} {how_it_ended(vessel)}."
+                conductor.api.fail(work, why, by_itself=True)
                 mended["ghost"] += 1
         except StaleAttempt as failed:
             log.info("%s: %s", name, failed)  # it moved on between the two looks
@@ -135,6 +136,14 @@ def _looking(host: Host, row: Row) -> Work:
         id=0, verb="look", host_id=host.door.id, generation=0, tries=0,
         vessel_id=str(row["id"]), attempt=row["attempt"],
     )  # fmt: skip
+
+
+def how_it_ended(vessel: dict[str, Any] | None) -> str:
+    if vessel is None:
+        return "is gone"
+    if vessel.get("OOMKilled"):
+        return "ended: it took more memory than it has"
+    return f"ended, with status {vessel['ExitCode']}" if vessel["ExitCode"] else "ended"
 
 
 def was_restarted(vessel: dict[str, Any], network: dict[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 import docker.errors
 import paramiko
 
-from conductor import berths, carry, container, images, layer, ready, trial, wanted
+from conductor import berths, carry, container, health, images, layer, ready, trial, wanted
 from conductor.api import Api
 from conductor.host import Host, translated
 from conductor.images import Peers
@@ -24,6 +24,7 @@ from conductor.wanted import Names
 from conductor.work import Work
 from drc.db import Database
 from drc.errors import EngineFailed, StartFailed
+from drc.trouble import Kind
 
 # each is begun by Work.begin, so that a start that was cut off between any two can be tried
 JOIN_LIMIT = 90.0  # seconds that a start waits for its address, beside its other steps
@@ -68,10 +69,11 @@ def start(
     may, StaleAttempt when the vessel is to stop.
     """
     tell = Telling()
-    aside, ended = ThreadPoolExecutor(1, thread_name_prefix="join"), Event()
+    aside, ended = ThreadPoolExecutor(2, thread_name_prefix="aside"), Event()
     joined: Future[None] | None = None
     try:
         tell(api.start, work)
+        fit = aside.submit(health.check, host, work.gpu_uuids) if work.gpu_uuids else None
         secrets = tell(api.secrets, work)
         work.begin("berth")
         number = work.berth
@@ -112,6 +114,8 @@ def start(
             tell(api.step, work, "jupyter_ready")
             work.begin("keys")
             ready.check_keys(host, work, door, host_key_blob(known), known["authorized_keys"])
+        if fit:
+            check_fit(api, work, host, fit.result())
         tell.finish()
         work.begin("token")
         api.run(work, known["token"])
@@ -131,6 +135,16 @@ def join(
     if address:
         api.address(work, address)
         host.reach.christen(host, names, number, work)
+
+
+def check_fit(api: Api, work: Work, host: Host, unfit: dict[str, str]) -> None:
+    """Nobody is given a GPU that is ill. Raises StartFailed."""
+    if unfit:
+        api.set_aside(host.door.id, Kind.GPU_FAULT, unfit)
+        why = "; ".join(f"{uuid}: {reason}" for uuid, reason in unfit.items())
+        raise StartFailed(
+            f"A GPU of {host.name} is ill ({why}). It is set aside: create it again, for another."
+        )
 
 
 def finish_joining(joined: Future[None]) -> None:

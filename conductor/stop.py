@@ -1,26 +1,31 @@
 """Ending a vessel: take away what bears its id, and say so once the host's Docker agrees."""
 
 import contextlib
+import logging
 
 import docker.errors
 
-from conductor import berths, container, images, wanted
+from conductor import berths, container, health, images, wanted
 from conductor.api import Api
 from conductor.host import Host, translated
 from conductor.probe import free_disk
 from conductor.wanted import Names
 from conductor.work import Work
+from drc import fleet
 from drc.db import Database
 from drc.errors import EngineFailed, StaleAttempt, StartFailed
 from drc.machine import show_memory
+from drc.trouble import Kind
 
 GRACE = 2  # seconds between TERM and KILL: time for Jupyter to write its notebooks' checkpoints
 LOG_LINES = 200
 SAVE_TRIES = 3  # then it ends without: its GPUs are waited for
 LARGEST_SAVED_MIB = 30 * 1024
 FREE_MIB = 10 * 1024  # that must be left on the host
-STEPS = ("containers", "absent", "volumes", "address", "network")
+STEPS = ("containers", "gpus", "absent", "volumes", "address", "network")
 """As those of a start: each is begun by Work.begin, and each can be done again."""
+
+log = logging.getLogger("conductor.stop")
 
 
 def stop(work: Work, host: Host, db: Database, api: Api, names: Names) -> None:
@@ -32,10 +37,12 @@ def stop(work: Work, host: Host, db: Database, api: Api, names: Names) -> None:
     work.begin("containers")
     if work.save:
         save(host, api, names, work)
-    log = take_away(host, names, work)
+    said = take_away(host, names, work)
+    work.begin("gpus")
+    check_gpus(host, db, api, work)
     work.begin("absent")
     with contextlib.suppress(StaleAttempt):  # said before a crash
-        api.absent(work, log)
+        api.absent(work, said)
     work.begin("volumes")
     with translated(host.name):
         for attempt in range(1, work.attempt + 1):
@@ -73,6 +80,23 @@ def save(host: Host, api: Api, names: Names, work: Work) -> None:
     else:
         api.saved(work, image)
     host.unsaved.pop(name, None)
+
+
+def check_gpus(host: Host, db: Database, api: Api, work: Work) -> None:
+    """What its programs left on its GPUs keeps them from the next; where another vessel still has
+    them too it is that one's. A driver that hangs is not waited for.
+    """
+    if not work.gpu_uuids:
+        return
+    holders = fleet.read_holders(db, host.door.id)
+    mine = [uuid for uuid in work.gpu_uuids if holders.get(uuid) == [work.vessel_id]]
+    try:
+        left = health.check_returned(host, mine)
+    except EngineFailed as failed:
+        log.warning("%s: %s", host.name, failed)
+    else:
+        if left:
+            api.set_aside(host.door.id, Kind.LEFTOVER, left)
 
 
 def check_size(host: Host, name: str) -> None:

@@ -5,13 +5,15 @@ At every new connection, and once a minute, the look is a whole round (conductor
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from conductor import berths, probe, reconcile
+from conductor import berths, health, probe, reconcile
 from conductor.host import Host
+from drc import fleet
 from drc.errors import DrcError, EngineFailed, HostKeyChanged, HostUnreachable
+from drc.trouble import Kind
 
 if TYPE_CHECKING:
     from conductor.main import Conductor
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 PAUSE = 5.0  # seconds between two looks
 PATIENCE = 20.0  # seconds of silence after which a host's vessels are called unreachable
 ROUND = 60.0  # seconds between two whole rounds
+SSH_PATIENCE = 5.0  # seconds for an SSH that answers though Docker does not
 AVOIDED = 5.0  # seconds for which a silent host is given no more work
 
 log = logging.getLogger("conductor.watch")
@@ -32,7 +35,8 @@ def look(conductor: "Conductor", host: Host) -> None:
         waiting = berths.list_waiting(host, conductor.db)
         there = reconcile.list_containers(conductor, host)
         running = {one.name for one in there if one.running and berths.fits(host, one.labels)}
-        whole = host.connections != host.rounded[0] or time.monotonic() > host.rounded[1] + ROUND
+        is_new = host.connections != host.rounded[0] or host.silent_since is not None
+        whole = is_new or time.monotonic() > host.rounded[1] + ROUND
         mended = reconcile.clear(conductor, host, there)
         host.silent_since = None
         mended += reconcile.compare(conductor, host, there)
@@ -49,7 +53,7 @@ def look(conductor: "Conductor", host: Host) -> None:
         if isinstance(failed, HostKeyChanged):
             report(partial(conductor.report_ill, host.door.id, failed))
         if now - host.silent_since > PATIENCE:
-            report(partial(report_silence, conductor, host))
+            report(partial(report_silence, conductor, host, failed))
     except DrcError as failed:
         log.warning("looking at %s: %s", host.name, failed)
     except Exception:
@@ -66,10 +70,26 @@ def report(say: Callable[[], None]) -> None:
         log.warning("%s", failed)
 
 
-def report_silence(conductor: "Conductor", host: Host) -> None:
-    lost = conductor.api.silent(host.door.id)
+def report_silence(conductor: "Conductor", host: Host, failed: DrcError) -> None:
+    lost = conductor.api.silent(host.door.id, silence(host, failed), failed.message)
     if lost:
         log.warning("%s is silent: %s vessels are unreachable", host.name, lost)
+
+
+def silence(host: Host, failed: DrcError) -> Kind:
+    """Whether the host does not answer, or only its engine."""
+    if isinstance(failed, EngineFailed):
+        try:
+            host.run("true", timeout=SSH_PATIENCE)
+        except HostUnreachable:
+            return Kind.HOST_SILENT
+        return Kind.DOCKER_DOWN
+    return Kind.HOST_SILENT
+
+
+def report_health(conductor: "Conductor", host: Host, strange: Sequence[Mapping[str, Any]]) -> None:
+    held = fleet.read_holders(conductor.db, host.door.id)
+    conductor.api.health(host.door.id, health.look(host, held, strange))
 
 
 def report_round(
@@ -93,3 +113,5 @@ def report_round(
         log.info("%s: mended %s", host.name, mended)
     if whole or mended:
         conductor.api.rounded(host.door.id, mended, found)
+    if whole:
+        report_health(conductor, host, found.get("strangers", []))

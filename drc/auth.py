@@ -46,6 +46,7 @@ PERMISSIONS: Mapping[str, str] = {
     "hosts:read": "See the hosts.",
     "hosts:write": "Add hosts and change them.",
     "hosts:conduct": "Report what a host was found to be.",
+    "hosts:doubt": "Say of which GPUs measurements let one think that they are ill.",
     "images:read": "See the images on the hosts, and how builds of them go.",
     "images:write": "Have images made ready on hosts.",
     "queues:write": "Add queues, and say who may use them.",
@@ -95,7 +96,9 @@ ROLES: Mapping[str, frozenset[str]] = {
         }
     ),
     "conductor": frozenset({"vessels:conduct", "hosts:conduct"}),
-    "undertaker": frozenset({"vessels:read:any", "vessels:stop:any", "messages:answer"}),
+    "undertaker": frozenset(
+        {"vessels:read:any", "vessels:stop:any", "messages:answer", "hosts:doubt"}
+    ),
 }
 PEOPLE = frozenset({"service", "researcher", "lead", "operator", "auditor"})
 SIGNERS: Mapping[str, frozenset[str]] = {

@@ -7,8 +7,8 @@ DrcError
 │  ├─ NothingFits       no host could ever hold this
 │  │  └─ NoQueue            no host is in a queue that was asked for
 │  ├─ NameTaken         the owner has a living vessel of that name
-│  ├─ NoSuchVessel · NoSuchHost · NoSuchKey · NoSuchQueue · NoSuchBuild · NoSuchToken
-│  ├─ NoSuchCertificate
+│  ├─ NoSuchVessel · NoSuchHost · NoSuchGpu · NoSuchKey · NoSuchQueue · NoSuchBuild
+│  ├─ NoSuchToken · NoSuchCertificate
 │  ├─ TokenTaken        the owner has a good token of that name
 │  ├─ HostTaken         a host of that name, or with one of these GPUs, exists
 │  ├─ WrongState        the vessel's state does not allow the verb
@@ -91,6 +91,12 @@ class NoSuchVessel(Refused):
 
 class NoSuchHost(Refused):
     """There is no host of that name."""
+
+    http_status = 404
+
+
+class NoSuchGpu(Refused):
+    """There is no such GPU."""
 
     http_status = 404
 

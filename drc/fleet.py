@@ -5,7 +5,7 @@ come back as dicts with the statement's column names.
 """
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -613,6 +613,47 @@ def note_round(
 def read_holders(db: Database, host_id: int) -> dict[str, list[str]]:
     """The vessels that have each held card of a host, by its UUID."""
     return {row["uuid"]: row["vessels"] for row in db.all("read_holders", host_id=host_id)}
+
+
+# Health ------------------------------------------------------------------------------------------
+
+
+def list_watched(db: Database) -> list[Row]:
+    return db.all("list_watched")
+
+
+def write_doubts(db: Database, found: list[Row]) -> list[int]:
+    """The hosts that are to be looked at because of them."""
+    return [row["host_id"] for row in db.all("write_doubts", found=Jsonb(found))]
+
+
+def read_doubts(db: Database, host_id: int) -> list[Row]:
+    return db.all("read_doubts", host_id=host_id)
+
+
+def judge_gpus(db: Database, host_id: int, found: dict[str, str | None]) -> list[Row]:
+    """By card why it is ill, or None. Returns those that changed: uuid, index, ill."""
+    return db.all("judge_gpus", host_id=host_id, found=Jsonb(found)) if found else []
+
+
+def note_troubles(
+    db: Database, host_id: int, kinds: Sequence[str], found: list[dict[str, Any]]
+) -> int:
+    """`found`: kind, detail, and uuid or vessel or neither. Returns how many are new."""
+    whole = [{"uuid": None, "vessel": None, **one} for one in found]
+    return len(db.all("note_troubles", host_id=host_id, kinds=list(kinds), found=Jsonb(whole)))
+
+
+def list_troubles(db: Database, host: str | None = None) -> list[Row]:
+    return db.all("list_troubles", host=host)
+
+
+def tell_troubles(db: Database, told: list[int], over: list[int], messages: list[Row]) -> bool:
+    return bool(db.all("tell_troubles", told=told, over=over, messages=Jsonb(messages)))
+
+
+def release_gpu(db: Database, host: str, index: int) -> Row | None:
+    return db.one("release_gpu", host=host, index=index)
 
 
 # Images ------------------------------------------------------------------------------------------

@@ -85,7 +85,8 @@ class Finding:
 def diagnose(health: Mapping[str, Any], books: Iterable[Mapping[str, Any]]) -> list[Finding]:
     """What is true of a host that answers.
 
-    `health`: as drc.api.shapes.HealthReport. `books`: rows of read_doubts, one for each card.
+    `health`: as drc.api.shapes.HealthReport. `books`: rows of read_doubts, one for each card. What
+    an operator let pass is none.
     """
     found: list[Finding] = []
     driver, seen = health["driver"], health["gpus"]
@@ -105,6 +106,7 @@ def diagnose(health: Mapping[str, Any], books: Iterable[Mapping[str, Any]]) -> l
             found.append(Finding(Kind.PROGRAM_FAULT, xid(signs["xid"]), uuid))
         if here and here["leftover"]:
             found.append(Finding(Kind.LEFTOVER, here["leftover"], uuid))
+        found = [one for one in found if one.uuid != uuid or one.ill != card["accepted"]]
         unmeasured += "missing" in signs
     if unmeasured and not driver:
         found.append(not_measured(unmeasured, answers=health["exporter"]))

@@ -1,4 +1,4 @@
-"""E-mail, to the address that the owner signed in with."""
+"""E-mail, to the address that the owner signed in with, or to the operators'."""
 
 import smtplib
 from email.message import EmailMessage
@@ -16,7 +16,7 @@ class Mail:
     `smtps://…`. Raises Misconfigured.
     """
 
-    def __init__(self, url: str, sender: str) -> None:
+    def __init__(self, url: str, sender: str, operators: str = "") -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("smtp", "smtps") or not parts.hostname or "@" not in sender:
             raise Misconfigured(
@@ -26,14 +26,15 @@ class Mail:
         self.host, self.is_tls = parts.hostname, parts.scheme == "smtps"
         self.port = parts.port or (465 if self.is_tls else 25)
         self.user, self.password = unquote(parts.username or ""), unquote(parts.password or "")
-        self.sender = sender
+        self.sender, self.operators = sender, operators
 
     def send(self, message: Message) -> None:
-        if "@" not in message.called:
-            raise nobody(f"No address is known of {message.owner}.")
+        address = message.called if message.owner else self.operators
+        if "@" not in address:
+            raise nobody(f"No address is known of {message.owner or 'the operators'}.")
         mail = EmailMessage()
         try:
-            mail["From"], mail["To"] = self.sender, message.called
+            mail["From"], mail["To"] = self.sender, address
         except ValueError as failed:
             raise nobody(f"That is no address: {failed}") from None
         mail["Subject"] = f"drc: {message.title}"

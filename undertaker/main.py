@@ -1,6 +1,7 @@
 """One round, and then what people are to be told of it. Run by cron, every half hour.
 
-`undertaker listen` hears what they answer by buttons; `undertaker rehearse` does nothing but tell.
+`undertaker look` looks at the fleet's health instead, every minute. `undertaker listen` hears what
+people answer by buttons; `undertaker rehearse` does nothing but tell.
 
 Exit status: 0; 4 where Prometheus, the API or Postgres did not answer, and lifetimes alone were
 seen to, if that; 5 for a configuration that cannot be.
@@ -40,12 +41,14 @@ def channel_of(environ: Mapping[str, str]) -> Channel | None:
 
         more = {"url": environ["DRC_SLACK_URL"]} if environ.get("DRC_SLACK_URL") else {}
         channel = environ.get("DRC_SLACK_CHANNEL", "")
-        return Slack(token.shown, channel, **more, buttons=is_heard(environ))
+        operators = environ.get("DRC_SLACK_OPERATORS", "")
+        return Slack(token.shown, channel, **more, buttons=is_heard(environ), operators=operators)
     mail = secret(environ, "DRC_SMTP_URL")
     if mail:
         from undertaker.mail import Mail
 
-        return Mail(mail.shown, need(environ, "DRC_SMTP_FROM"))
+        operators = environ.get("DRC_SMTP_OPERATORS", "")
+        return Mail(mail.shown, need(environ, "DRC_SMTP_FROM"), operators)
     if hook:
         from undertaker.webhook import Webhook
 
@@ -128,6 +131,28 @@ def listen(environ: Mapping[str, str]) -> int:
     return 0
 
 
+def look(environ: Mapping[str, str]) -> int:
+    """`undertaker look`. Raises the family of drc.errors. Returns the exit status."""
+    from undertaker.look import inform, suspect
+
+    signer = Signer.load(Path(need(environ, "DRC_SIGNING_KEY")))
+    url, channel = environ.get("DRC_PROMETHEUS_URL"), channel_of(environ)
+    db = Database(need_secret(environ, "DRC_DATABASE_URL").shown, size=2, name="drc-undertaker")
+    us = Program(need(environ, "DRC_URL"), signer, "undertaker", partial(fleet.read_now, db))
+    try:
+        if url:
+            log.info("a look: %s doubts", suspect(db, us.client, Prometheus(url)))
+    except MetricsUnreachable as failed:
+        log.error("%s What it would let us suspect is as it was.", failed.message)
+        return failed.exit_code
+    finally:
+        if channel is not None:
+            inform(db, fleet.read_now(db))
+            log.info("delivered: %s", deliver(db, channel))
+        db.close()
+    return 0
+
+
 def work(environ: Mapping[str, str]) -> int:
     """Raises the family of drc.errors. Returns the exit status."""
     signer = Signer.load(Path(need(environ, "DRC_SIGNING_KEY")))
@@ -165,12 +190,14 @@ def main() -> None:
                 sys.exit(rehearsal(os.environ, words))
             case ["listen"]:
                 sys.exit(listen(os.environ))
+            case ["look"]:
+                sys.exit(look(os.environ))
             case []:
                 sys.exit(work(os.environ))
             case words:
                 raise BadInput(
                     f"undertaker knows no “{' '.join(words)}”.",
-                    hint="undertaker; undertaker listen; undertaker rehearse --since 30d",
+                    hint="undertaker, or it with: look; listen; rehearse --since 30d",
                 )
     except DrcError as failed:
         print(failed.message, failed.hint, file=sys.stderr)  # noqa: T201

@@ -1,4 +1,4 @@
-"""What owners are told, in words and as Slack shows it."""
+"""What owners and operators are told, in words and as Slack shows it."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,8 +14,9 @@ LONGEST = 2900  # letters of a section; Slack takes 3000
 class Message:
     id: int
     kind: str
-    """warned, called or buried."""
+    """warned, called or buried; trouble or well."""
     owner: str
+    """Empty: it is for the operators."""
     called: str
     """What people call the owner: an e-mail address, where one was verified."""
     body: dict[str, Any]
@@ -29,7 +30,13 @@ class Message:
         return self.kind == "warned"
 
     @property
+    def is_about_idleness(self) -> bool:
+        return self.kind not in ("trouble", "well")
+
+    @property
     def title(self) -> str:
+        if not self.is_about_idleness:
+            return self.body["title"]
         vessel = self.body["vessel"]
         return {
             "warned": f"{vessel} is idle",
@@ -39,6 +46,8 @@ class Message:
 
     @property
     def lines(self) -> list[str]:
+        if not self.is_about_idleness:
+            return self.body["lines"]
         vessel, reason = self.body["vessel"], self.body["reason"]
         if self.kind == "buried":
             host = f" on {self.body['host']}" if self.body.get("host") else ""
@@ -73,7 +82,7 @@ class Message:
         if self.spark:
             day = f"`{self.spark}` its busiest GPU in the last 24 hours"
             blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": day}]})
-        if buttons and self.kind != "buried":
+        if buttons and self.kind in ("warned", "called"):
             blocks.append({"type": "actions", "elements": self.buttons()})
         return blocks
 

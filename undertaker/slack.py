@@ -1,4 +1,6 @@
-"""Slack: a direct message to the owner, found by e-mail address; else a channel of everybody's."""
+"""Slack: a direct message to the owner, found by e-mail address; else a channel of everybody's.
+What is for the operators goes to theirs.
+"""
 
 import urllib.error
 from datetime import timedelta
@@ -22,13 +24,15 @@ OURS = ("invalid_auth", "not_authed", "token_revoked", "token_expired", "account
 class Slack:
     """`fallback`: the channel for those who are not found, if there is one. `buttons`: whether
     anybody hears clicks (undertaker.listen); in that channel nobody could tell whose they are.
+    `operators`: their channel; the fallback, where there is none.
     """
 
     def __init__(
         self, token: str, fallback: str = "", url: str = WebClient.BASE_URL, *,
-        buttons: bool = False,
+        buttons: bool = False, operators: str = "",
     ) -> None:  # fmt: skip
         self.buttons = buttons
+        self.operators = operators or fallback
         # the SDK would try again by itself after a cut connection, and so post twice
         self.client = WebClient(token=token, base_url=url, retry_handlers=[], timeout=15)
         self.fallback = fallback
@@ -36,10 +40,11 @@ class Slack:
 
     def send(self, message: Message) -> None:
         person = self.recipient(message)
-        mention = "" if person else f"For {message.called or message.owner}: "
+        named = message.called or message.owner
+        mention = "" if person or not named else f"For {named}: "
         try:
             self.client.chat_postMessage(
-                channel=person or self.fallback,
+                channel=self.channel(message, person),
                 text=mention + message.text,
                 blocks=message.blocks(mention, buttons=self.buttons and bool(person)),
                 metadata={"event_type": EVENT, "event_payload": {"id": str(message.id)}},
@@ -52,14 +57,21 @@ class Slack:
         except (OSError, SlackClientError, ValueError) as failed:
             raise NobodyKnows(f"Slack broke off: {type(failed).__name__}") from None
 
+    def channel(self, message: Message, person: str) -> str:
+        return person or (self.fallback if message.owner else self.operators)
+
     def recipient(self, message: Message) -> str:
+        if not message.owner:
+            if not self.operators:
+                raise nobody("No channel of the operators is set (DRC_SLACK_OPERATORS).")
+            return ""
         return self.person(message.called, message.reached)
 
     def has(self, message: Message) -> bool:
         """By our id, which it bears."""
         try:
             person = self.recipient(message)
-            channel = self.fallback
+            channel = self.channel(message, person)
             if person:
                 opened: Any = self.client.conversations_open(users=[person])
                 channel = str(opened["channel"]["id"])
@@ -100,11 +112,14 @@ class Slack:
     def _or_fallback(self, person: str, address: str) -> str:
         if person or self.fallback:
             return person
-        failed = NotTaken(
-            f"Slack knows nobody called {address or 'nothing'}, and no channel is set."
-        )
-        failed.delay, failed.is_channel = NOBODY, False
-        raise failed
+        raise nobody(f"Slack knows nobody called {address or 'nothing'}, and no channel is set.")
+
+
+def nobody(why: str) -> NotTaken:
+    """About one message: others have somebody to go to."""
+    failed = NotTaken(why)
+    failed.delay, failed.is_channel = NOBODY, False
+    return failed
 
 
 def id_of(said: dict[str, Any]) -> str:

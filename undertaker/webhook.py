@@ -9,8 +9,8 @@ from undertaker.message import Message
 
 
 class Webhook:
-    """`url` gets a POST with id, kind, owner, called, title, text and vessel. A message may come
-    twice; its id tells.
+    """`url` gets a POST with id, kind, owner (null: the operators), called, title, text and vessel,
+    where it is about one. A message may come twice; its id tells.
     """
 
     def __init__(self, url: str) -> None:
@@ -20,7 +20,7 @@ class Webhook:
         said = {
             "id": message.id,
             "kind": message.kind,
-            "owner": message.owner,
+            "owner": message.owner or None,
             "called": message.called,
             "title": message.title,
             "text": message.text,

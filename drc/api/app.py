@@ -24,6 +24,7 @@ from drc.api import (
     sessions,
     sweep,
     tokens,
+    troubles,
     vessels,
 )
 from drc.api.access import Here, Routes
@@ -44,7 +45,7 @@ from drc.sshca import Authority
 
 MODULES = (
     *(sessions, tokens, keys, certificates, audit),
-    *(vessels, idle, clicks, logs, fleetwide, images, events, conduct),
+    *(vessels, idle, clicks, logs, fleetwide, troubles, images, events, conduct),
 )
 """Whose routes the API has, beside its own."""
 

@@ -13,12 +13,14 @@ from drc.api.shapes import (
     AddressReport,
     BuildLog,
     BuildReport,
+    Failure,
     HostKey,
     HostReport,
     LogReport,
     Proof,
     RoundReport,
     SavedReport,
+    Silence,
     StepReport,
     Why,
 )
@@ -27,6 +29,7 @@ from drc.fleet import EVENTS, WORK
 from drc.secret import openssh_private, openssh_public, token_hash
 from drc.sshca import revocation_list
 from drc.sshkey import host_alias, parse_public_key
+from drc.trouble import OF_SILENCE, Kind
 from drc.vessel import State
 
 HOST_LIFE = timedelta(days=366)  # past it the plain key, which is in known_hosts too, is enough
@@ -113,9 +116,13 @@ def run(id: UUID, attempt: int, proof: Proof, caller: Calling, here: Here) -> di
 
 
 @routes.post(ATTEMPT + "/fail", "vessels:conduct", status_code=204)
-def fail(id: UUID, attempt: int, why: Why, here: Here) -> None:
+def fail(id: UUID, attempt: int, why: Failure, here: Here) -> None:
     """It cannot go on. Its work becomes `stop`: what was made of it is taken away."""
     known(here, fleet.fail_vessel(here.db, str(id), attempt, why.reason))
+    if why.by_itself:
+        gone = {"kind": Kind.CONTAINER_GONE, "vessel": str(id), "detail": why.reason}
+        host = fleet.read_vessels(here.db, id=str(id), ended=True)[0]["host_id"]
+        fleet.note_troubles(here.db, host, (), [gone])
     here.doorbell.ring(WORK)
 
 
@@ -212,8 +219,9 @@ def gone(id: int, here: Here) -> None:
 
 
 @routes.post("/conduct/hosts/{id}/silent", "hosts:conduct")
-def silent(id: int, here: Here) -> dict[str, int]:
+def silent(id: int, how: Silence, here: Here) -> dict[str, int]:
     """The host does not answer: its running vessels are unreachable until it does."""
     lost = fleet.lose_vessels(here.db, id)
+    fleet.note_troubles(here.db, id, OF_SILENCE, [{"kind": how.kind, "detail": how.reason}])
     here.doorbell.ring(EVENTS)
     return {"lost": lost}

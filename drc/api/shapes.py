@@ -235,6 +235,59 @@ class RoundReport(Strict):
     cards: list[str] | None = Field(None, description="UUIDs; None: not looked for")
 
 
+class Silence(Strict):
+    """How a host does not answer."""
+
+    kind: Literal["host-silent", "docker-down"] = "host-silent"
+    reason: str = Field("it does not answer", max_length=2000)
+
+
+class FoundHealth(Strict):
+    fault: str = Field(max_length=1000, description="empty: it has none")
+    leftover: str = Field(
+        max_length=1000, description="why it is not free though nobody has it; empty: it is"
+    )
+
+
+class HealthReport(Strict):
+    """What a look at a host that answers found of its health."""
+
+    exporter: bool = Field(description="whether its dcgm-exporter answers")
+    driver: Literal["driver-mismatch", "driver-fails"] | None
+    driver_said: str = Field("", max_length=1000)
+    gpus: dict[str, FoundHealth] = Field(description="by card's UUID; none where the driver fails")
+
+
+class SetAside(Strict):
+    """Cards that nobody is to be given for now, and why, by UUID."""
+
+    kind: Literal["gpu-fault", "leftover"]
+    found: dict[str, Annotated[str, Field(max_length=1000)]]
+
+
+class Doubt(Strict):
+    uuid: str = Field(description="a card's; a slice is suspected as its card")
+    sign: Literal["missing", "xid", "ecc", "remap"]
+    value: int
+
+
+class Doubts(Strict):
+    found: list[Doubt]
+
+
+class Trouble(BaseModel):
+    kind: str = Field(description="docs/monitoring.md has them")
+    host: str
+    uuid: str | None = Field(description="a GPU's; null: it is the host's")
+    index: int | None
+    detail: str
+    began_at: datetime
+    ended_at: datetime | None = Field(description="it is over, if it does not come back soon")
+    returns: int = Field(description="how often it was over and came back")
+    told_at: datetime | None = Field(description="when people were told")
+    vessels: list[dict[str, Any]] = Field(description="whom it concerned when it began")
+
+
 class HostKey(Strict):
     ssh_host_key: str
 
@@ -278,6 +331,10 @@ class Proof(Strict):
 
 class Why(Strict):
     reason: str = Field(max_length=2000)
+
+
+class Failure(Why):
+    by_itself: bool = Field(False, description="it ran, and its container ended")
 
 
 class Judged(Strict):

@@ -292,6 +292,42 @@ def drain(
     say(f"{name} is drained: it takes no new vessels.")
 
 
+@app.command()
+def troubles(json: Json = False) -> None:
+    """What is wrong with hosts and GPUs, and since when."""
+    from drc.cli.account import get, print_json
+    from drc.cli.look import ago, say, table
+
+    found = get("/v1/troubles")
+    if json:
+        return print_json(found)
+    if not found:
+        return say("Nothing is wrong.")
+    rows = [
+        [
+            row["host"] if row["index"] is None else f"{row['host']} gpu {row['index']}",
+            row["kind"],
+            f"{ago(row['began_at'])}, over" if row["ended_at"] else ago(row["began_at"]),
+            ", ".join(f"{one['name']} of {one['owner']}" for one in row["vessels"]) or "-",
+            row["detail"],
+        ]
+        for row in found
+    ]
+    return table(["WHERE", "WHAT", "SINCE", "VESSELS", "WHY"], rows)
+
+
+@app.command()
+def release(
+    name: Host, gpu: Annotated[int, typer.Argument(help="Its number.", show_default=False)]
+) -> None:
+    """Let a GPU be given again that was set aside; its reason does not count any more."""
+    from drc.cli.account import client
+    from drc.cli.look import say
+
+    found = client().call("POST", f"/v1/hosts/{name}/gpus/{gpu}/release")
+    say(f"gpu {gpu} of {name} is given again. It was set aside: {found['ill']}")
+
+
 @app.command("set")
 def set_(
     name: Host,

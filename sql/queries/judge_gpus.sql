@@ -23,13 +23,13 @@ u AS (
   RETURNING g.id, g.uuid, g.idx, g.ill, g.vessel_id, g.model, g.memory_mib, b.before
 ),
 n AS (
-  SELECT model, memory_mib, sum(one * (vessel_id IS NULL)::int) AS free, sum(one) AS present
-  FROM (SELECT model, memory_mib, vessel_id, (ill IS NULL)::int - (before IS NULL)::int AS one FROM u) x
+  SELECT model, memory_mib, sum((ill IS NULL)::int - (before IS NULL)::int) AS free
+  FROM u WHERE vessel_id IS NULL
   GROUP BY model, memory_mib
 ),
 c AS (
-  UPDATE gpu_count c SET n_free = c.n_free + n.free, n_all = c.n_all + n.present
+  UPDATE gpu_count c SET n_free = c.n_free + n.free  -- who needs more than are left waits for it
   FROM h, n
-  WHERE (c.host_id, c.model, c.memory_mib) = (h.id, n.model, n.memory_mib) AND n.present <> 0
+  WHERE (c.host_id, c.model, c.memory_mib) = (h.id, n.model, n.memory_mib) AND n.free <> 0
 )
 SELECT uuid, idx AS index, ill FROM u WHERE ill IS DISTINCT FROM before

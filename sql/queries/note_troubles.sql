@@ -40,7 +40,10 @@ i AS (
   ON CONFLICT (kind, host_id, coalesce(gpu_id, 0), coalesce(vessel_id, '00000000-0000-0000-0000-000000000000'))
     WHERE over_at IS NULL
   DO UPDATE SET seen_at = clock_timestamp(), detail = EXCLUDED.detail, ended_at = NULL,
-                returns = trouble.returns + (trouble.ended_at IS NOT NULL)::int
+                returns = trouble.returns + (trouble.ended_at IS NOT NULL)::int,
+                -- whoever came to a GPU after its trouble began has no part in it
+                vessels = CASE WHEN trouble.ended_at IS NULL THEN trouble.vessels
+                               ELSE ARRAY(SELECT DISTINCT unnest(trouble.vessels || EXCLUDED.vessels)) END
   RETURNING id, kind, vessels, detail, xmax = 0 AS is_new
 ),
 n AS (

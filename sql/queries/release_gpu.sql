@@ -13,8 +13,8 @@ u AS (
   RETURNING g.id, g.uuid, g.host_id, g.model, g.memory_mib, g.vessel_id, b.ill
 ),
 c AS (
-  UPDATE gpu_count c SET n_free = c.n_free + (u.vessel_id IS NULL)::int, n_all = c.n_all + 1
-  FROM u WHERE (c.host_id, c.model, c.memory_mib) = (u.host_id, u.model, u.memory_mib)
+  UPDATE gpu_count c SET n_free = c.n_free + 1
+  FROM u WHERE u.vessel_id IS NULL AND (c.host_id, c.model, c.memory_mib) = (u.host_id, u.model, u.memory_mib)
 ),
 t AS (
   UPDATE trouble SET ended_at = coalesce(ended_at, clock_timestamp()) FROM u

@@ -66,6 +66,15 @@ case "$*" in
   fi ;;
 "--query-gpu=index,uuid,name,memory.total --format=csv,noheader,nounits") ;;
 "-L"|"topo -m"|"") cat "{folder}/said-$*"; exit ;;
+"--query-gpu=uuid,memory.used,ecc.errors.uncorrected.volatile.total --format=csv,noheader,nounits")
+  [ "$(cat {folder}/status)" = 0 ] && exec {folder}/health "3, 0" memory ;;
+"--query-gpu=uuid,retired_pages.pending --format=csv,noheader,nounits")
+  exec {folder}/health "[N/A]" retired ;;
+"--query-gpu=uuid,gpu_recovery_action --format=csv,noheader,nounits")
+  [ -e {folder}/old ] && exit 2
+  exec {folder}/health None recovery ;;
+"--query-remapped-rows=gpu_uuid,remapped_rows.pending,remapped_rows.failure "*)
+  exec {folder}/health "0, 0" remapped ;;
 "--query-compute-apps=gpu_uuid,pid,process_name,used_gpu_memory --format=csv,noheader,nounits")
   cat "{folder}/processes"; exit ;;
 *) exit 2 ;;
@@ -74,6 +83,14 @@ sleep $(cat {folder}/delay)
 cat {folder}/cards
 exit $(cat {folder}/status)
 """
+HEALTH = """\
+#!/bin/sh
+# $1: what is said of each card, unless the file health-$2 has a line about it
+for uuid in $(grep -o 'GPU-[^,]*' {folder}/cards); do
+  grep -s "^$uuid, " {folder}/health-$2 || echo "$uuid, $1"
+done
+"""
+"""The queries about health, of cards that are well."""
 LISTENER = """
 import socket, sys, threading
 address, port = sys.argv[1], int(sys.argv[2])
@@ -520,6 +537,17 @@ class Machine:
                 (self.programs / f"said-{word}").write_text(said.get(name, ""))
             program.write_text(NVIDIA_SMI.format(folder=self.programs))
             program.chmod(0o755)
+            self.set_health()
+
+    def set_health(self, **said: str) -> None:
+        """What nvidia-smi prints of a card that is ill: `GPU-…, words`, to the queries `memory`
+        (in use, and errors), `retired`, `recovery`, `remapped`. The others are well.
+        """
+        program = self.programs / "health"
+        program.write_text(HEALTH.format(folder=self.programs))
+        program.chmod(0o755)
+        for name in ("memory", "retired", "recovery", "remapped"):
+            (self.programs / f"health-{name}").write_text(said.get(name, "") + "\n")
 
     def set_processes(self, *lines: str) -> None:
         """What nvidia-smi prints of those that compute on the cards."""

@@ -18,7 +18,7 @@ from conductor.work import Work, work_of
 from drc import fleet
 from drc.auth import Signer
 from drc.db import Database
-from drc.errors import StaleAttempt
+from drc.errors import HostTaken, StaleAttempt
 from drc.sshkey import parse_public_key
 from drc.up.postgres import Postgres
 from tests.wire.served import Remote
@@ -65,6 +65,8 @@ class StandIn:
         """What every pinned host shows instead of its own key, as one that was set up anew."""
         self.ill = ""
         """Why a host cannot be looked at."""
+        self.health: dict[str, Any] = {}
+        """What a look finds of its health, where that is not all well."""
         self.done: list[tuple[str, str]] = []
         """Verb and vessel of all work that was finished."""
 
@@ -136,7 +138,15 @@ class StandIn:
             self.tell.show_key(door.id, self.new_key)
             self.tell.ill(door.id, KEY_CHANGED)
         elif door.name in self.machines:
-            self.tell.report(door.id, self.machines[door.name])
+            found = self.machines[door.name]
+            try:
+                self.tell.report(door.id, found)
+            except HostTaken as failed:  # as the real one, with a GPU that is another host's
+                self.tell.ill(door.id, failed.message)
+                return
+            cards = {gpu["uuid"]: {"fault": "", "leftover": ""} for gpu in found["gpus"]}
+            well = {"exporter": True, "driver": None, "driver_said": "", "gpus": cards}
+            self.tell.health(door.id, well | self.health)
 
     def door(self, host_id: int) -> Door:
         return next(Door(**r) for r in fleet.read_host_doors(self.db) if r["id"] == host_id)

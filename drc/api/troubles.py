@@ -1,0 +1,77 @@
+"""What is wrong with hosts and GPUs: suspected from measurements, found by conductors."""
+
+from typing import Any
+
+from drc import fleet
+from drc.api.access import Here, Routes
+from drc.api.context import Context
+from drc.api.fleetwide import found
+from drc.api.shapes import Doubts, HealthReport, SetAside, Trouble
+from drc.errors import NoSuchGpu
+from drc.fleet import EVENTS, WORK
+from drc.trouble import LOOKED_FOR, Finding, Kind, diagnose
+
+routes = Routes("fleet")
+
+
+@routes.get("/troubles", "hosts:read", response_model=list[Trouble])
+def troubles(here: Here) -> list[dict[str, Any]]:
+    """What is wrong now, the oldest first; and what was until just now."""
+    return fleet.list_troubles(here.db)
+
+
+@routes.post("/doubts", "hosts:doubt", status_code=204)
+def doubts(request: Doubts, here: Here) -> None:
+    """All that measurements let one suspect. Hosts of which that is new are looked at."""
+    if fleet.write_doubts(here.db, [doubt.model_dump() for doubt in request.found]):
+        here.doorbell.ring(WORK)
+
+
+@routes.post("/conduct/hosts/{id}/health", "hosts:conduct", status_code=204)
+def health(id: int, report: HealthReport, here: Here) -> None:
+    """What a look at a host that answers found of its health."""
+    books = fleet.read_doubts(here.db, id)
+    seen = report.model_dump()
+    diagnosed = diagnose(seen, books)
+    ill: dict[str, str | None] = dict.fromkeys(
+        row["uuid"] for row in books if row["uuid"] in seen["gpus"]
+    )
+    set_aside(here, id, ill | illnesses(diagnosed))
+    note(here, id, LOOKED_FOR, diagnosed)
+
+
+@routes.post("/conduct/hosts/{id}/gpus", "hosts:conduct", status_code=204)
+def aside(id: int, report: SetAside, here: Here) -> None:
+    """Cards that a vessel was to have, or had, and that nobody is to be given now."""
+    diagnosed = [Finding(Kind(report.kind), detail, uuid) for uuid, detail in report.found.items()]
+    set_aside(here, id, illnesses(diagnosed))
+    note(here, id, (), diagnosed)
+
+
+@routes.post("/hosts/{name}/gpus/{index}/release", "hosts:write")
+def release(name: str, index: int, here: Here) -> dict[str, Any]:
+    """Let a GPU be given again that was set aside. The same reason does not count any more."""
+    found(fleet.find_host(here.db, name), name)
+    row = fleet.release_gpu(here.db, name, index)
+    if row is None:
+        raise NoSuchGpu(
+            f"{name} has no GPU {index} that is set aside.", hint=f"drc host show {name}"
+        )
+    here.waker.ring()
+    return row
+
+
+def illnesses(diagnosed: list[Finding]) -> dict[str, str | None]:
+    return {one.uuid: one.ill for one in reversed(diagnosed) if one.uuid and one.is_ill}
+
+
+def set_aside(here: Context, id: int, ill: dict[str, str | None]) -> None:
+    changed = fleet.judge_gpus(here.db, id, ill)
+    if any(row["ill"] is None for row in changed):
+        here.waker.ring()
+
+
+def note(here: Context, id: int, kinds: tuple[Kind, ...], diagnosed: list[Finding]) -> None:
+    told = [{"kind": one.kind, "uuid": one.uuid, "detail": one.detail} for one in diagnosed]
+    if fleet.note_troubles(here.db, id, kinds, told):
+        here.doorbell.ring(EVENTS)
