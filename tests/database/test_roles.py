@@ -14,8 +14,8 @@ from drc.up.postgres import ROLES, Postgres
 from tests.fleets import add_host, add_owner, run_sql
 
 TABLES = [
-    "address", "audit", "berth", "certificate", "doubt", "event", "gpu", "gpu_count", "gpu_kind", "held",
-    "home", "host", "idle", "image_build", "image_on_host", "installation", "mended",
+    "address", "audit", "berth", "certificate", "doubt", "event", "gpu", "gpu_count", "gpu_kind",
+    "held", "home", "host", "idle", "image_build", "image_on_host", "installation", "mended",
     "message", "migration", "outbox", "owner", "queue", "session", "ssh_key", "token", "trouble",
     "vessel", "vessel_log",
 ]  # fmt: skip

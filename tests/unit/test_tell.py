@@ -121,7 +121,8 @@ def test_each_owner_is_told_of_their_own_vessels() -> None:
 def test_every_kind_says_whether_anything_must_be_done(kind: Kind) -> None:
     words = WORDS[kind]
     assert words.owner or words.operators
-    assert "{}" in words.title and "{}" in words.titles
+    assert "{}" in words.title
+    assert "{}" in words.titles
 
 
 def test_names_are_listed_as_people_do() -> None:

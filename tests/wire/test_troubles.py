@@ -407,4 +407,5 @@ def test_a_gpu_that_was_put_into_another_host_is_that_one_s(
         wait_until(lambda: client.call("GET", "/v1/hosts/gpu8")["n_gpus"] == 1, "it is there")
     assert [gpu["host"] for gpu in fleet.read_gpus(watch.db) if gpu["uuid"] == SECOND] == ["gpu8"]
     check_conservation(watch.db)
-    watch.until()
+    operator("host", "probe", "gpu7")
+    assert watch.troubles() == []
