@@ -146,8 +146,8 @@ def look(environ: Mapping[str, str]) -> int:
         log.error("%s What it would let us suspect is as it was.", failed.message)
         return failed.exit_code
     finally:
+        inform(db, fleet.read_now(db))
         if channel is not None:
-            inform(db, fleet.read_now(db))
             log.info("delivered: %s", deliver(db, channel))
         db.close()
     return 0

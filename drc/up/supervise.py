@@ -21,6 +21,8 @@ from drc.up.postgres import Postgres
 from drc.up.state import USER, Choices, State
 
 ROUND = 30 * 60  # seconds between two rounds of the undertaker
+LOOK = 60  # and between two of its looks at the fleet's health, where it has eyes or a voice
+CHANNELS = ("DRC_SLACK_TOKEN", "DRC_SMTP_URL", "DRC_WEBHOOK_URL")
 RESTART = (0.2, 10.0)  # seconds: the first pause before a restart, and the longest
 STOP_TIMEOUT = 8.0
 POSTGRES_PAUSE = 2.0  # seconds between two looks whether PostgreSQL is up
@@ -72,6 +74,8 @@ def programs(state: State, choices: Choices, postgres: Postgres) -> list[Program
         Program("prometheus", prometheus.command(state, choices)),
         Program("exporter", exporter, {"DRC_DATABASE_URL": postgres.url("drc_undertaker")}),
     ]
+    look = [Program("look", [python, "-m", "undertaker.main", "look"], undertaker, every=LOOK)]
+    looks = any(name in undertaker for name in (*CHANNELS, "DRC_PROMETHEUS_URL"))
     listener = [Program("listener", [python, "-m", "undertaker.main", "listen"], undertaker)]
     sshd = ["/usr/sbin/sshd", "-D", "-e", "-f", str(state.path("ssh", "sshd_config"))]
     return [
@@ -79,6 +83,7 @@ def programs(state: State, choices: Choices, postgres: Postgres) -> list[Program
         Program("api", [python, "-m", "drc.api"], api),
         Program("conductor", [python, "-m", "conductor.main"], conductor),
         Program("undertaker", [python, "-m", "undertaker.main"], undertaker, every=ROUND),
+        *(look if looks else []),
         *(listener if is_heard(undertaker) else []),
         *(measuring if choices.metrics else []),
     ]
