@@ -20,6 +20,7 @@ OLD_QUERY = f"nvidia-smi --query-gpu={FIELDS} --format=csv,noheader,nounits"
 UNKNOWN_FIELD = "is not a valid field to query"
 LIST = "nvidia-smi -L"
 TABLE = "nvidia-smi"
+DRIVER = "nvidia-smi --query-gpu=driver_version --format=csv,noheader"
 TOPOLOGY = "nvidia-smi topo -m"
 PROCESSES = (
     "nvidia-smi --query-compute-apps=gpu_uuid,pid,process_name,used_gpu_memory"

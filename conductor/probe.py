@@ -10,6 +10,7 @@ import requests.exceptions
 
 from conductor import cards, trial, wanted
 from conductor.host import Host, translated
+from conductor.said import clean
 from conductor.wanted import Names
 from drc.errors import EngineFailed
 from drc.machine import MIB, parse_simulation, show_memory
@@ -56,6 +57,8 @@ def probe(host: Host, names: Names) -> dict[str, Any]:
             "disk_free_mib": disk_mib,
             "disk_each_mib": trial.limits(host, names).disk_mib,
             "left_out": left_out,
+            "driver": driver(host) if found and not found[0]["simulated"] else None,
+            "boot": boot(host),
         },
         "homes": homes(host),
         **images(host),
@@ -98,6 +101,18 @@ def gpus(host: Host) -> tuple[list[dict[str, Any]], list[str]]:
         for card in whole:
             card["island"] = joined.get(card["index"])
     return whole + parts, left_out
+
+
+def driver(host: Host) -> str | None:
+    status, said = ask(host, cards.DRIVER)
+    lines = said.split()
+    return clean(lines[0])[:40] if status == 0 and lines else None
+
+
+def boot(host: Host) -> str | None:
+    """Which boot of its machine this is."""
+    status, said = host.run("cat /proc/sys/kernel/random/boot_id")
+    return clean(said.strip())[:40] if status == 0 else None
 
 
 def check_status(host: Host, status: int, said: str) -> None:

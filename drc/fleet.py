@@ -557,6 +557,28 @@ def forget_host(db: Database, name: str) -> bool:
     return bool(db.one("forget_host", name=name))
 
 
+def drain_host(db: Database, name: str, by: datetime, why: str, *, moves: bool) -> list[Row] | None:
+    """Those whose vessels end then: host, name, owner. None: no such host."""
+    rows = db.all("drain_host", name=name, by=by, why=why or None, moves=moves)
+    return [row for row in rows if row["name"]] if rows else None
+
+
+def list_drained(db: Database) -> list[Row]:
+    return db.all("list_drained")
+
+
+def mark_moving(db: Database, id: str, *, moves: bool) -> None:
+    db.one("mark_moving", id=id, moves=moves)
+
+
+def list_moving(db: Database) -> list[Row]:
+    return db.all("list_moving")
+
+
+def list_history(db: Database, name: str, most: int) -> list[Row]:
+    return db.all("list_history", name=name, most=most)
+
+
 def set_host_queues(db: Database, name: str, queues: list[str]) -> bool:
     return bool(db.one("set_host_queues", name=name, queues=sorted(set(queues))))
 

@@ -14,7 +14,7 @@ LONGEST = 2900  # letters of a section; Slack takes 3000
 class Message:
     id: int
     kind: str
-    """warned, called or buried; trouble or well."""
+    """warned, called or buried; trouble or well; draining."""
     owner: str
     """Empty: it is for the operators."""
     called: str
@@ -31,10 +31,12 @@ class Message:
 
     @property
     def is_about_idleness(self) -> bool:
-        return self.kind not in ("trouble", "well")
+        return self.kind in ("warned", "called", "buried")
 
     @property
     def title(self) -> str:
+        if self.kind == "draining":
+            return f"{self.body['host']} is drained {when(self.body['at'], 'UTC')}"
         if not self.is_about_idleness:
             return self.body["title"]
         vessel = self.body["vessel"]
@@ -46,6 +48,8 @@ class Message:
 
     @property
     def lines(self) -> list[str]:
+        if self.kind == "draining":
+            return draining(self.body)
         if not self.is_about_idleness:
             return self.body["lines"]
         vessel, reason = self.body["vessel"], self.body["reason"]
@@ -108,6 +112,21 @@ class Message:
     def button(self, action: str, text: str, **more: Any) -> dict[str, Any]:
         label = {"type": "plain_text", "text": text}
         return {"type": "button", "action_id": action, "value": str(self.id), "text": label, **more}
+
+
+def draining(body: dict[str, Any]) -> list[str]:
+    """To the owner of vessels on a host that is to be emptied."""
+    names = ", ".join(body["vessels"])
+    why = f" ({body['why']})" if body.get("why") else ""
+    first = body["vessels"][0]
+    if body["moves"]:
+        then = "They are created again elsewhere then, with what is in them beside the home."
+    else:
+        then = (
+            f"To go on elsewhere before:  drc stop --save {first}  then  "
+            f"drc create {first} --from {first}"
+        )
+    return [f"Your vessels there end then{why}: {names}.", then, "Homes stay where they are."]
 
 
 def escaped(text: str) -> str:

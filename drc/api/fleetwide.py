@@ -8,7 +8,7 @@ from fastapi import Query
 from drc import fleet
 from drc.api.access import Calling, Here, Routes
 from drc.api.context import Context
-from drc.api.shapes import HostKey, HostQueues, HostRequest, QueueRequest
+from drc.api.shapes import DrainRequest, HostKey, HostQueues, HostRequest, QueueRequest
 from drc.auth import Caller
 from drc.db import Row
 from drc.errors import HostTaken, NoSuchHost, NoSuchQueue, WrongState
@@ -161,6 +161,25 @@ def drain(name: str, caller: Calling, here: Here) -> dict[str, Any]:
     ended = [row for row in rows if fleet.stop_vessel(here.db, str(row["id"]), reason)]
     here.doorbell.ring(WORK, EVENTS)
     return {"vessels": [{"name": row["name"], "owner": row["owner"]} for row in ended]}
+
+
+@routes.post("/hosts/{name}/drain-by", "hosts:write", "vessels:stop:any")
+def drain_by(name: str, request: DrainRequest, here: Here) -> dict[str, Any]:
+    """Cordon it now, tell the owners of the vessels there, and end these when it is time."""
+    told = fleet.drain_host(here.db, name, request.by, request.why, moves=request.moves)
+    if told is None:
+        found(None, name)
+    here.doorbell.ring(EVENTS)
+    return {"vessels": [{"name": row["name"], "owner": row["owner"]} for row in told or []]}
+
+
+@routes.get("/hosts/{name}/history", "hosts:read")
+def history(
+    name: str, here: Here, most: Annotated[int, Query(ge=1, le=1000)] = 50
+) -> list[dict[str, Any]]:
+    """What became of it and who changed it, the newest first."""
+    found(fleet.find_host(here.db, name), name)
+    return fleet.list_history(here.db, name, most)
 
 
 @routes.delete("/hosts/{name}", "hosts:write", "vessels:stop:any", status_code=202)

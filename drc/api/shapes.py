@@ -235,6 +235,12 @@ class RoundReport(Strict):
     cards: list[str] | None = Field(None, description="UUIDs; None: not looked for")
 
 
+class DrainRequest(Strict):
+    by: AwareDatetime = Field(description="when the vessels there end")
+    why: str = Field("", max_length=500)
+    moves: bool = Field(False, description="create them again elsewhere, with what is in them")
+
+
 class Silence(Strict):
     """How a host does not answer."""
 

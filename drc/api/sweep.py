@@ -5,6 +5,7 @@ import threading
 from datetime import timedelta
 
 from drc import fleet
+from drc.api import drain
 from drc.api.context import Context
 from drc.api.queue import serve_queue
 from drc.errors import DrcError
@@ -36,6 +37,7 @@ def run_once(here: Context) -> dict[str, int]:
         here.doorbell.ring(EVENTS)
     return {
         "failed": failed,
+        "drained": drain.run_once(here),
         "placed": serve_queue(here),
         "forgotten": fleet.forget_requests(here.db, REQUEST_AGE),
         "partitions": fleet.make_audit_partitions(here.db),

@@ -102,6 +102,7 @@ def describe(host: dict[str, Any]) -> None:
         ("host", host["name"]),
         ("state", colour(state(host))),
         ("why", host["ill"]),
+        ("drained", drained(host)),
         ("queues", ", ".join(host["queues"])),
         ("docker", docker(host)),
         ("system", ", ".join(filter(None, (facts.get("system"), facts.get("kernel"))))),
@@ -131,6 +132,17 @@ def describe(host: dict[str, Any]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for index, model, card, held in rows:
         print(f"gpu {index:<5}{model:<{widths[1]}}  {card:<{widths[2]}}  {held}")
+
+
+def drained(host: dict[str, Any]) -> str | None:
+    """When its vessels end, and why."""
+    from drc.cli.look import when
+
+    if not host["drain_at"]:
+        return None
+    moves = ", and are created again elsewhere" if host["drain_moves"] else ""
+    why = f" ({host['drain_why']})" if host["drain_why"] else ""
+    return f"{when(host['drain_at'])}: its vessels end{moves}{why}"
 
 
 def disk(facts: dict[str, Any]) -> str:
@@ -265,14 +277,26 @@ def drain(
     name: Host,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Until they are gone.")] = True,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Not before friday-18:00, say; owners are told now."),
+    ] = None,
+    why: Annotated[str, typer.Option("--because", help="For the owners.")] = "",
+    move: Annotated[
+        bool, typer.Option("--move", help="Create them again elsewhere, with what is in them.")
+    ] = False,
 ) -> None:
-    """Cordon it and end the vessels on it. Homes stay."""
+    """Cordon it and end the vessels on it, now or at a time. Homes stay."""
     import time
 
     from drc.cli.account import client, get
     from drc.cli.look import count, say
     from drc.errors import BadInput, HostUnreachable
 
+    if by is not None:
+        return drain_by(name, by, why, move=move)
+    if why or move:
+        raise BadInput("--because and --move go with --by.", hint="--by friday-18:00")
     number = get(f"/v1/hosts/{name}")["vessels"]
     there = count(number, "vessel")
     asked = sys.stdin.isatty() and sys.stderr.isatty()
@@ -289,7 +313,53 @@ def drain(
                 hint=f"drc host show {name}",
             )
         time.sleep(0.2)
-    say(f"{name} is drained: it takes no new vessels.")
+    return say(f"{name} is drained: it takes no new vessels.")
+
+
+def drain_by(name: str, by: str, why: str, *, move: bool) -> None:
+    """Say when, and to whom it matters."""
+    from drc.cli.account import client
+    from drc.cli.extend import parse_time
+    from drc.cli.look import count, say, when
+
+    at = parse_time(by).isoformat()
+    request = {"by": at, "why": why, "moves": move}
+    told = client().call("POST", f"/v1/hosts/{name}/drain-by", request)["vessels"]
+    for vessel in told:
+        print(f"{vessel['name']} of {vessel['owner']} is told")
+    ends = f"{count(len(told), 'vessel')} there {'end' if len(told) != 1 else 'ends'}"
+    say(f"{name} takes no new vessels; {ends} {when(at)}.")
+    say(f"  drc host uncordon {name}  takes that back.", dim=True)
+
+
+@app.command()
+def history(name: Host, json: Json = False) -> None:
+    """What became of a host, and who changed it; the newest first."""
+    from drc.cli.account import get, print_json
+    from drc.cli.look import say, table, when
+
+    found = get(f"/v1/hosts/{name}/history")
+    if json:
+        return print_json(found)
+    if not found:
+        return say(f"Nothing became of {name} so far.")
+    rows = [[when(row["at"]), row["kind"], row["who"] or "-", told(row)] for row in found]
+    return table(["WHEN", "WHAT", "WHO", "MORE"], rows)
+
+
+def told(row: dict[str, Any]) -> str:
+    """The rest of a line of history."""
+    from drc.cli.look import when
+
+    data = {key: value for key, value in row["data"].items() if value not in (None, "", False)}
+    if row["kind"] == "host_changed":
+        return "; ".join(f"{what}: {old} → {new}" for what, (old, new) in data["changes"].items())
+    if row["kind"] == "trouble":
+        where = f"gpu {data['gpu']}: " if "gpu" in data else ""
+        over = f", until {when(data['ended_at'])}" if "ended_at" in data else ""
+        return f"{data['what']}: {where}{data['reason']}{over}"
+    data.pop("host", None)
+    return ", ".join(f"{key} {value}" for key, value in data.items())
 
 
 @app.command()

@@ -1,5 +1,5 @@
--- Close a host to new vessels, or open it again, which also takes back that it is to leave. What is
--- on it stays.
+-- Close a host to new vessels, or open it again, which also takes back that it is to leave or to be
+-- drained. What is on it stays.
 -- Parameters: name text, cordoned boolean. Zero rows: no such host.
 WITH o AS (
   DELETE FROM outbox USING host h
@@ -7,7 +7,8 @@ WITH o AS (
     AND h.name = %(name)s::text AND h.removed_at IS NULL
 ),
 h AS (
-  UPDATE host SET cordoned = %(cordoned)s::boolean
+  UPDATE host SET cordoned = %(cordoned)s::boolean,
+                  drain_at = CASE WHEN %(cordoned)s::boolean THEN drain_at END
   WHERE name = %(name)s::text AND removed_at IS NULL
   RETURNING id, name
 ),

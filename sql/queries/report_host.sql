@@ -1,5 +1,5 @@
 -- What a conductor found a host to be; it is well. A card that is gone is not forgotten: it is ill, and
--- whoever holds it goes on holding it.
+-- whoever holds it goes on holding it. What else changed is kept in its history.
 -- Parameters: id int, docker_version text, cpus int, millicpus int, memory_mib int, facts jsonb,
 --   gpus jsonb (uuid, index, name, model, memory_mib, simulated, parent, instance,
 --   island).
@@ -11,9 +11,23 @@ WITH seen AS MATERIALIZED (
           parent text, instance int, island smallint)
 ),
 h AS MATERIALIZED (
-  SELECT id, queues, open FROM host
+  SELECT id, name, queues, open, probed, facts, docker_version, cordon_on_reboot FROM host
   WHERE id = %(id)s::int AND removed_at IS NULL
   FOR NO KEY UPDATE
+),
+said AS MATERIALIZED (
+  SELECT k.key, h.facts->>k.key AS before, %(facts)s::jsonb->>k.key AS after
+  FROM h CROSS JOIN unnest(ARRAY['driver', 'kernel', 'system', 'boot']) AS k (key)
+  UNION ALL
+  SELECT 'docker', docker_version, %(docker_version)s::text FROM h
+),
+other AS (
+  INSERT INTO event (kind, data)
+  SELECT 'host_changed', jsonb_build_object('host', h.name, 'changes', jsonb_object_agg(
+           said.key, jsonb_build_array(said.before, said.after)))
+  FROM h CROSS JOIN said
+  WHERE h.probed AND said.before <> said.after
+  GROUP BY h.name
 ),
 gone AS (
   UPDATE gpu g SET ill = 'gone: the host''s last look did not find it'
@@ -97,7 +111,9 @@ SET docker_version = %(docker_version)s::text, cpus = %(cpus)s::int, probed = tr
     n_gpus = (SELECT count(*) FROM seen), facts = %(facts)s::jsonb,
     millicpus_free = millicpus_free + %(millicpus)s::int - millicpus, millicpus = %(millicpus)s::int,
     memory_free_mib = memory_free_mib + %(memory_mib)s::int - memory_mib,
-    memory_mib = %(memory_mib)s::int, seen_at = now(), looked_at = clock_timestamp()
+    memory_mib = %(memory_mib)s::int, seen_at = now(), looked_at = clock_timestamp(),
+    cordoned = cordoned OR h.cordon_on_reboot AND EXISTS (
+      SELECT FROM said WHERE key = 'boot' AND before <> after)
 FROM h
 WHERE host.id = h.id
 RETURNING host.id

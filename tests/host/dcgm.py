@@ -1,6 +1,6 @@
 """dcgm-exporter, as a program: of the cards that a machine of the tests lists (machine.py).
 
-`python3 dcgm.py FOLDER`: `cards` there are nvidia-smi's lines, `xids` the last XID by UUID, as JSON.
+`python3 dcgm.py FOLDER`: `cards` there are nvidia-smi's lines, `xids` the last XID by UUID (JSON).
 Source of the format: dcgm-exporter 4.5.3-4.8.2, its template and default-counters.csv.
 """
 

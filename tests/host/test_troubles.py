@@ -173,7 +173,7 @@ def test_a_gpu_that_nvidia_smi_lists_no_more(seen: Watch, ida: Person) -> None:
         (trouble,) = seen.until("gpu-lost")
         assert trouble["uuid"] == held
         assert [vessel["name"] for vessel in trouble["vessels"]] == ["bert"]
-        assert held in ill(seen.fleet)
+        until("nobody is given it", lambda: held in ill(seen.fleet))
         machine.set_cards(BRIDGED, topology=BRIDGES)
         seen.until()
 

@@ -1,0 +1,61 @@
+"""Hosts whose hour has come: their vessels end, and are created again elsewhere where asked for.
+
+Each step can be repeated, and by several processes: a vessel ends once, and the request for its
+successor bears a key made of its id.
+"""
+
+import logging
+from typing import Any
+
+from drc import fleet
+from drc.api.context import Context
+from drc.api.shapes import VesselRequest
+from drc.api.vessels import make
+from drc.auth import Caller, granted
+from drc.db import Row
+from drc.errors import DrcError, Refused
+from drc.fleet import EVENTS, WORK
+
+log = logging.getLogger("drc.api.drain")
+
+
+def run_once(here: Context) -> int:
+    """Returns how many vessels it ended, and how many it created again."""
+    done = 0
+    for row in fleet.list_drained(here.db):
+        id, why = str(row["id"]), f": {row['why']}" if row["why"] else ""
+        fleet.mark_moving(here.db, id, moves=row["moves"])
+        reason = f"{row['host']} is drained{why}"
+        if fleet.stop_vessel(here.db, id, reason, save=row["moves"]):
+            done += 1
+        else:
+            fleet.mark_moving(here.db, id, moves=False)  # its owner stopped it just now
+    if done:
+        here.doorbell.ring(WORK, EVENTS)
+    return done + sum(move(here, row) for row in fleet.list_moving(here.db))
+
+
+def move(here: Context, row: Row) -> bool:
+    """Create it again, as its owner would: with what was in it, if that could be kept."""
+    id, how = str(row["id"]), {"come_back" if row["saved"] else "like": row["name"]}
+    owner = {key: row[key] for key in ("subject", "login", "uid")} | {"id": row["owner_id"]}
+    try:
+        make(here, VesselRequest(name=row["name"], **how), owner, f"move-{id}", as_owner(here, row))
+    except Refused as failed:
+        log.warning("%s of %s is not created again: %s", row["name"], row["login"], failed)
+    except DrcError as failed:
+        log.warning("%s of %s: %s", row["name"], row["login"], failed)
+        return False  # the next round tries again
+    fleet.mark_moving(here.db, id, moves=False)
+    here.doorbell.ring(WORK, EVENTS)
+    return True
+
+
+def as_owner(here: Context, row: Row) -> Caller:
+    claims: dict[str, Any] = row["claims"] or {}
+    return Caller(
+        subject=row["subject"],
+        roles=(),
+        permissions=granted(here.roles.of(claims), here.roles.queues(claims)),
+        name=row["called"],
+    )

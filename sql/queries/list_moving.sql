@@ -1,0 +1,7 @@
+-- Those that have ended and are to be created again elsewhere, with their owners.
+-- Parameters: none. Zero rows: there is none.
+SELECT v.id, v.name, v.owner_id, v.saved_image IS NOT NULL AS saved, h.name AS host,
+       o.subject, o.login, o.uid, o.claims, coalesce(o.name, o.login) AS called
+FROM vessel v JOIN owner o ON o.id = v.owner_id LEFT JOIN host h ON h.id = v.host_id
+WHERE v.moves AND v.state IN ('buried', 'failed') AND NOT v.save
+ORDER BY v.created_at
