@@ -50,6 +50,8 @@ class Door:
     simulate: str | None
     probed: bool
     open: bool
+    job_mapping: str | None = None
+    """A folder on it, for whoever measures its GPUs (conductor.mapping)."""
 
     def port(self, number: int) -> int:
         """That a berth's SSH has, where it is published."""
