@@ -691,11 +691,23 @@ def read_queues(db: Database, names: list[str]) -> dict[str, list[str] | None]:
     return {row["name"]: row["users"] for row in db.all("read_queues", names=names)}
 
 
+# Metrics -----------------------------------------------------------------------------------------
+
+
 def count_states(db: Database) -> list[Row]:
     return db.all("count_states")
 
 
-# Metrics -----------------------------------------------------------------------------------------
+def count_gpus(db: Database) -> list[Row]:
+    return db.all("count_gpus")
+
+
+def list_held(db: Database) -> list[Row]:
+    return db.all("list_held")
+
+
+def read_start(db: Database, id: str, attempt: int, kinds: list[str], most: int) -> list[Row]:
+    return db.all("read_start", id=id, attempt=attempt, kinds=kinds, most=most)
 
 
 def list_exporters(db: Database) -> list[Row]:
