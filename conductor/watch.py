@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from conductor import berths, probe, reconcile
+from conductor import berths, mapping, measure, probe, reconcile
 from conductor.host import Host
 from drc.errors import DrcError, EngineFailed, HostKeyChanged, HostUnreachable
 
@@ -39,6 +39,9 @@ def look(conductor: "Conductor", host: Host) -> None:
         mended["berth"] += berths.tidy(host, conductor.db, conductor.names, waiting, running)
         if whole:
             mended += reconcile.sweep(conductor, host, there)
+            mapping.write(host, conductor.db)
+            if conductor.measures:
+                measure.measure(conductor, host, there)
         report_round(conductor, host, dict(+mended), whole, there)
         conductor.refill(host)
     except (HostUnreachable, EngineFailed) as failed:

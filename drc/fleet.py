@@ -746,6 +746,10 @@ def read_vessels_on_host(db: Database, host_id: int) -> list[Row]:
     return db.all("read_vessels_on_host", host_id=host_id)
 
 
+def read_holding(db: Database, host_id: int) -> list[Row]:
+    return db.all("read_holding", host_id=host_id)
+
+
 def read_claim(db: Database, id: str, attempt: int, conductor: str) -> Row | None:
     return db.one("read_claim", id=id, attempt=attempt, conductor=conductor)
 
