@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from drc import __version__, fleet
 from drc.db import Database, Row
+from drc.errors import family
 
 METHODS = frozenset({"GET", "HEAD", "POST", "DELETE"})
 HOUR = 3600
@@ -47,6 +48,10 @@ RESERVATIONS = Counter(
     ["outcome"],
     registry=REGISTRY,
 )
+for code in ("bug", *family()):  # else the first of a kind would be no increase
+    ERRORS.labels(code)
+for outcome in ("reserved", "queued", "placed", "shared", "contended"):
+    RESERVATIONS.labels(outcome)
 STARTS = Histogram(
     "drc_start_seconds",
     "Time for each phase of a start, and for the whole, of vessels that came to run.",
@@ -63,6 +68,11 @@ WAITS = Histogram(
 )
 COUNTED = {
     "vessel": ("drc_vessels", "Living vessels.", "state"),
+    "vessel_since": (
+        "drc_vessels_oldest_seconds",
+        "For how long one has been in its state.",
+        "state",
+    ),
     "work": ("drc_outbox", "Work in the outbox.", "verb"),
     "work_due": ("drc_outbox_oldest_seconds", "For how long work is due untaken.", "verb"),
     "host": ("drc_hosts", "Hosts.", "state"),

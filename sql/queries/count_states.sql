@@ -3,6 +3,9 @@
 SELECT 'vessel' AS what, state AS label, count(*)::float8 AS n FROM vessel
 WHERE living GROUP BY state
 UNION ALL
+SELECT 'vessel_since', state, extract(epoch FROM max(clock_timestamp() - state_since)) FROM vessel
+WHERE living GROUP BY state
+UNION ALL
 SELECT 'work', verb, count(*) FROM outbox GROUP BY verb
 UNION ALL
 -- what nobody took: it is done soon after it is due, unless conductors or hosts are away
