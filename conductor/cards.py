@@ -28,6 +28,7 @@ PROCESSES = (
 )
 
 Card = dict[str, Any]
+SLICES = 100  # of a card there are fewer: a slice's index is its card's times this, and its own
 
 
 def parse(said: str) -> tuple[list[Card], list[Card]]:
@@ -83,7 +84,7 @@ def slices(cut: list[Card], listed: str, table: str) -> tuple[list[Card], list[s
         found.append(
             {
                 "uuid": uuid,
-                "index": parent["index"] * 100 + number,
+                "index": parent["index"] * SLICES + number,
                 "name": f"{parent['name']} MIG {profile}",
                 "model": f"{parent['model']}-{profile}",
                 "memory_mib": mib,
@@ -93,6 +94,11 @@ def slices(cut: list[Card], listed: str, table: str) -> tuple[list[Card], list[s
             }
         )
     return found, left_out
+
+
+def card_index(of_slice: int) -> int:
+    """The index of the card that a slice is of, from its own."""
+    return of_slice // SLICES
 
 
 def _devices(table: str) -> dict[tuple[int, int], tuple[int, int]]:

@@ -6,6 +6,7 @@ import shlex
 import socket
 import threading
 from collections.abc import Generator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ import requests.exceptions
 from conductor.reach import Reach
 from conductor.reach.local import Local
 from conductor.streamlocal import StreamlocalAdapter, StreamlocalTransport
+from conductor.use import Use
 from conductor.wanted import Limits
 from drc.errors import EngineFailed, HostKeyChanged, HostUnreachable
 from drc.sshkey import fingerprint, parse_public_key
@@ -50,6 +52,8 @@ class Door:
     simulate: str | None
     probed: bool
     open: bool
+    job_mapping: str | None = None
+    """A folder on it, for whoever measures its GPUs (conductor.mapping)."""
 
     def port(self, number: int) -> int:
         """That a berth's SSH has, where it is published."""
@@ -85,6 +89,13 @@ class Host:
     """By vessel's container, how often it could not be started again."""
     unsaved: dict[str, int] = field(default_factory=dict[str, int])
     """By vessel's container, how often no image could be made of it."""
+    use: dict[tuple[str, str], Use] = field(default_factory=dict[tuple[str, str], Use])
+    """What its vessels use, by owner and name, where somebody wants to know (conductor.measure)."""
+    reading: list[Future[None]] = field(default_factory=list[Future[None]])
+    """Of what they use: the readings that were begun last."""
+    docker_root: str = ""
+    disk_free_mib: int | None = None
+    """Where its engine writes, and what is free there."""
     limits: Limits | None = None
     """Of its engine, once they were asked for over this connection (conductor.trial)."""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -92,6 +103,7 @@ class Host:
     refilling: threading.Lock = field(default_factory=threading.Lock)
     watching: threading.Lock = field(default_factory=threading.Lock)
     trying: threading.Lock = field(default_factory=threading.Lock)
+    mapping: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def name(self) -> str:

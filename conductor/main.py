@@ -20,10 +20,11 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from conductor import berths, care, images, reconcile, watch
+from conductor import berths, care, images, mapping, measure, metrics, reconcile, watch
 from conductor.api import Api
 from conductor.host import Door, Host, load_key, shown_key
 from conductor.leave import leave
+from conductor.metrics import WORK
 from conductor.prepare import prepare
 from conductor.probe import probe
 from conductor.reach import Reach, tidy
@@ -35,7 +36,15 @@ from conductor.wanted import Names
 from conductor.work import Work, work_of
 from drc import fleet
 from drc.auth import Signer
-from drc.config import DEFAULT_IMAGE, NET_IMAGE, count, need, need_secret
+from drc.config import (
+    DEFAULT_IMAGE,
+    NET_IMAGE,
+    address_and_port,
+    count,
+    metrics_at,
+    need,
+    need_secret,
+)
 from drc.db import Database
 from drc.errors import (
     BadInput,
@@ -48,6 +57,7 @@ from drc.errors import (
     StaleAttempt,
     Unreachable,
 )
+from drc.fleet import Announced
 from drc.machine import parse_memory
 from drc.sshkey import parse_public_key
 
@@ -86,6 +96,11 @@ class Conductor:
         self.workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="work")
         self.slots = threading.Semaphore(WORKERS)
         self.lookers = ThreadPoolExecutor(LOOKERS, thread_name_prefix="look")
+        self.readers = ThreadPoolExecutor(measure.READERS, thread_name_prefix="use")
+        self.measures = False
+        """Whether it has metrics, so that it reads what vessels use."""
+        self.announced: Announced | None = None
+        """Where they are; None: nobody is to look for them."""
 
     # Hosts ------------------------------------------------------------------------------------
 
@@ -164,8 +179,10 @@ class Conductor:
             if work.verb == "start":
                 start(work, host, self.db, self.api, self.names, self.net_image, self.peers)
                 self.lookers.submit(self.refill, host)
+                self.lookers.submit(mapping.write, host, self.db)
             elif work.verb == "stop":
                 stop(work, host, self.db, self.api, self.names)
+                self.lookers.submit(mapping.write, host, self.db)
             elif work.verb == "keys":
                 care.write_keys(work, host, self.api, self.names)
             elif work.verb == "log":
@@ -173,6 +190,7 @@ class Conductor:
             elif work.verb == "layer":
                 prepare(work, host, self.api, self.names, self.net_image, self.peers)
             elif work.verb == "leave":
+                mapping.write(host, self.db)  # nobody holds any of its GPUs by now
                 leave(host, self.db, self.names)
                 self.api.gone(work.host_id)
             else:
@@ -182,6 +200,7 @@ class Conductor:
         except Exception as bug:  # a bug must not leave a vessel hanging without a word
             log.exception("%s %s", work.verb, work.vessel_id or work.host_id)
             return EngineFailed(f"A bug in the conductor: {bug!r}")
+        work.end()
         return None
 
     def _probe(self, work: Work, host: Host) -> None:
@@ -229,7 +248,9 @@ class Conductor:
                 failed,
             )
         hopeless = isinstance(failed, Refused) or work.tries >= START_TRIES
+        outcome = "failed"
         if failed is None or isinstance(failed, StaleAttempt):
+            outcome = "stale" if failed else "done"
             done = True
         elif work.verb == "start" and hopeless:
             with contextlib.suppress(StaleAttempt):  # it is to stop already: that is next
@@ -243,7 +264,9 @@ class Conductor:
         else:
             if work.verb == "probe" or isinstance(failed, HostKeyChanged):
                 self.report_ill(work.host_id, failed)
+            outcome = "again"
             done = False
+        WORK.labels(work.verb, outcome).inc()
         if done and fleet.finish_work(self.db, work.id, work.claim, work.generation):
             return
         delay = 0.0 if done else min(0.5 * 2**work.tries, LONGEST_DELAY)
@@ -295,6 +318,7 @@ class Conductor:
         """Look at every host now and then: silence, ended containers, berths."""
         while not self.ended.wait(watch.PAUSE):
             try:
+                self.announce()
                 known = set(self.hosts)  # before the reading: one that is new now is not in it
                 doors = [Door(**row) for row in fleet.read_host_doors(self.db)]
                 for id in known - {door.id for door in doors}:
@@ -338,10 +362,30 @@ class Conductor:
             except Unreachable as failed:
                 log.warning("%s", failed)
                 self.ended.wait(1)
-        for pool in (self.workers, self.lookers):
+        for pool in (self.workers, self.lookers, self.readers):
             pool.shutdown(wait=False, cancel_futures=True)
         for host in self.hosts.values():
             host.close()
+        self.withdraw()
+
+    def measured_at(self, listen: tuple[str, int], found: tuple[str, bool] | None) -> None:
+        """Serve metrics there, where Prometheus finds them at `found`. Raises Misconfigured."""
+        metrics.serve(self.hosts, *listen)
+        self.measures = True
+        if found:
+            self.announced = Announced("conductor", self.name, *found)
+
+    def announce(self) -> None:
+        if self.announced:
+            fleet.announce_program(self.db, self.announced)
+
+    def withdraw(self) -> None:
+        """Nobody is to look for our metrics any more."""
+        try:
+            if self.announced:
+                fleet.withdraw_program(self.db, self.announced)
+        except DrcError as failed:
+            log.warning("%s", failed)
 
 
 def vessel_disk(environ: Mapping[str, str]) -> int | None:
@@ -376,6 +420,9 @@ def main() -> None:
             vessel_disk(environ),
             reach_of(environ),
         )
+        listen = address_and_port(environ, "DRC_METRICS_LISTEN")
+        if listen:
+            conductor.measured_at(listen, metrics_at(environ, *listen))
     except DrcError as failed:
         print(failed.message, failed.hint, file=sys.stderr)  # noqa: T201
         sys.exit(failed.exit_code)

@@ -67,11 +67,7 @@ def probe(host: Host, names: Names) -> dict[str, Any]:
 
 def free_disk(host: Host, root: str) -> int:
     """MiB that the engine may still write. Raises EngineFailed when that is next to nothing."""
-    status, said = host.run(f"df -Pk {shlex.quote(root)} || df -Pk /")
-    words = said.splitlines()[-1].split() if said.strip() else []
-    if status != 0 or len(words) < 4 or not words[3].isdecimal():
-        raise EngineFailed(f"df on {host.name} failed ({status}): {said.strip()[:300]}")
-    mib = int(words[3]) // 1024
+    mib = disk_mib(host, root)
     if mib < DISK_NEEDED_MIB:
         raise EngineFailed(
             f"The disk of {host.name} is full: {show_memory(mib)} are free at {root}, and "
@@ -79,6 +75,15 @@ def free_disk(host: Host, root: str) -> int:
             hint=f"On {host.name}: docker system df",
         )
     return mib
+
+
+def disk_mib(host: Host, root: str) -> int:
+    """MiB that are free where the engine writes. Raises EngineFailed."""
+    status, said = host.run(f"df -Pk {shlex.quote(root)} || df -Pk /")
+    words = said.splitlines()[-1].split() if said.strip() else []
+    if status != 0 or len(words) < 4 or not words[3].isdecimal():
+        raise EngineFailed(f"df on {host.name} failed ({status}): {said.strip()[:300]}")
+    return int(words[3]) // 1024
 
 
 def gpus(host: Host) -> tuple[list[dict[str, Any]], list[str]]:

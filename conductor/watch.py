@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from conductor import berths, health, probe, reconcile
+from conductor import berths, health, mapping, measure, probe, reconcile
 from conductor.host import Host
 from drc import fleet
 from drc.errors import DrcError, EngineFailed, HostKeyChanged, HostUnreachable
@@ -43,6 +43,9 @@ def look(conductor: "Conductor", host: Host) -> None:
         mended["berth"] += berths.tidy(host, conductor.db, conductor.names, waiting, running)
         if whole:
             mended += reconcile.sweep(conductor, host, there)
+            mapping.write(host, conductor.db)
+            if conductor.measures:
+                measure.measure(conductor, host, there)
         report_round(conductor, host, dict(+mended), whole, there)
         conductor.refill(host)
     except (HostUnreachable, EngineFailed) as failed:

@@ -4,6 +4,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
+from conductor.metrics import Stopwatch
 from drc.db import Row
 from drc.errors import StaleAttempt
 
@@ -46,13 +47,22 @@ class Work:
     uid: int = 0
     step: str = ""
     """Where it is: one of STEPS of conductor.start, or of conductor.stop."""
+    stopwatch: Stopwatch = field(init=False)
     lost: threading.Event = field(default_factory=threading.Event)
     """Set when the claim ran out or the work became another: stop between two steps."""
+
+    def __post_init__(self) -> None:
+        self.stopwatch = Stopwatch(self.verb)
 
     def begin(self, step: str) -> None:
         """Go on to the next step, unless the vessel is to stop. Raises StaleAttempt."""
         self.go_on()
+        self.stopwatch.turn(step)
         self.step = step
+
+    def end(self) -> None:
+        """The last step was taken, too."""
+        self.stopwatch.turn("")
 
     def go_on(self) -> None:
         if self.lost.is_set():

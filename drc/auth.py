@@ -51,6 +51,7 @@ PERMISSIONS: Mapping[str, str] = {
     "images:write": "Have images made ready on hosts.",
     "queues:write": "Add queues, and say who may use them.",
     "metrics:read": "Read the API's metrics.",
+    "targets:read": "See what Prometheus is to scrape.",
     "audit:read": "Read who did what, and who was refused.",
 }
 
@@ -83,7 +84,8 @@ ROLES: Mapping[str, frozenset[str]] = {
     "service": _VESSELS_OF_ONES_OWN,
     "researcher": _RESEARCHER,
     "lead": _LEAD,
-    "operator": _LEAD | {"hosts:write", "queues:write", "metrics:read", "audit:read"},
+    "operator": _LEAD
+    | {"hosts:write", "queues:write", "metrics:read", "targets:read", "audit:read"},
     "auditor": frozenset(
         {
             "self:read",

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import socket
 import ssl
 import subprocess
 from collections.abc import Mapping
@@ -108,6 +109,46 @@ def count(environ: Mapping[str, str], name: str, default: int) -> int:
     return int(value)
 
 
+def address_and_port(environ: Mapping[str, str], name: str) -> tuple[str, int] | None:
+    """`127.0.0.1:9410`, `[::1]:9410`; None where it is not set. Raises Misconfigured."""
+    said = environ.get(name, "")
+    if not said:
+        return None
+    address, _, port = said.rpartition(":")
+    bare = address.removeprefix("[").removesuffix("]")
+    number = int(port) if port.isascii() and port.isdigit() else 0
+    if not bare or not 0 < number < 65536 or (":" in bare) is not address.startswith("["):
+        raise Misconfigured(f"{name} is “{said}”, which is not ADDRESS:PORT.")
+    return bare, number
+
+
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
+
+
+def metrics_at(
+    environ: Mapping[str, str], listens: str, port: int, *, tls: bool = False
+) -> tuple[str, bool] | None:
+    """Where Prometheus finds the metrics of a program that listens there, and whether over TLS.
+
+    DRC_METRICS_ADDRESS says so where that is another place; `none`: it is not to look for them.
+    """
+    said = environ.get("DRC_METRICS_ADDRESS", "")
+    if said == "none":
+        return None
+    if said:
+        scheme, separator, rest = said.rpartition("://")
+        named = address_and_port({"DRC_METRICS_ADDRESS": rest}, "DRC_METRICS_ADDRESS")
+        if named is None or scheme not in ("", "http", "https"):
+            raise Misconfigured(
+                f"DRC_METRICS_ADDRESS is “{said}”, which is no place to scrape.",
+                hint="10.0.0.5:8787, or https://drc.example.org:443",
+            )
+        (listens, port), tls = named, scheme == "https" if separator else tls
+    elif listens in EVERYWHERE:
+        listens = socket.gethostname()
+    return (f"[{listens}]:{port}" if ":" in listens else f"{listens}:{port}"), tls
+
+
 SCOPE = "openid email profile"
 LOCAL = ("http://127.0.0.1:", "http://localhost:", "http://[::1]:")
 """What needs no TLS, since it does not leave the machine."""
@@ -157,6 +198,8 @@ class ApiSettings:
     migrate_url: Hidden | None
     login: LoginSettings = field(default_factory=LoginSettings)
     tls: tuple[Path, Path] | None = None
+    metrics_at: tuple[str, bool] | None = None
+    """Where Prometheus finds its metrics, and whether over TLS."""
     proxy: str | None = None
     """Whose word on where a request came from is believed."""
 
@@ -177,16 +220,18 @@ def api_settings(environ: Mapping[str, str]) -> ApiSettings:
             f"The API would listen on {host} with nobody who could sign in.",
             hint="Set DRC_OIDC_ISSUER first: docs/access.md.",
         )
+    port = count(environ, "DRC_PORT", 8787)
     return ApiSettings(
         database_url=need_secret(environ, "DRC_DATABASE_URL"),
         keys=Path(need(environ, "DRC_KEYS")),
         secret=Path(need(environ, "DRC_SECRET")),
         host=host,
-        port=count(environ, "DRC_PORT", 8787),
+        port=port,
         image=environ.get("DRC_IMAGE", DEFAULT_IMAGE),
         migrate_url=secret(environ, "DRC_MIGRATE_URL"),
         login=login,
         tls=tls,
+        metrics_at=metrics_at(environ, host, port, tls=tls is not None),
         proxy=environ.get("DRC_PROXY") or None,
     )
 

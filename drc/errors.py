@@ -8,7 +8,7 @@ DrcError
 │  │  └─ NoQueue            no host is in a queue that was asked for
 │  ├─ NameTaken         the owner has a living vessel of that name
 │  ├─ NoSuchVessel · NoSuchHost · NoSuchGpu · NoSuchKey · NoSuchQueue · NoSuchBuild
-│  ├─ NoSuchToken · NoSuchCertificate
+│  ├─ NoSuchToken · NoSuchCertificate · NoSuchJob
 │  ├─ TokenTaken        the owner has a good token of that name
 │  ├─ HostTaken         a host of that name, or with one of these GPUs, exists
 │  ├─ WrongState        the vessel's state does not allow the verb
@@ -127,6 +127,12 @@ class NoSuchToken(Refused):
 
 class NoSuchCertificate(Refused):
     """You have no certificate of that number, or it is good no more."""
+
+    http_status = 404
+
+
+class NoSuchJob(Refused):
+    """Prometheus has no such job here."""
 
     http_status = 404
 

@@ -23,6 +23,20 @@ EVENTS = "drc_events"
 """The channel that is rung when something happened."""
 
 
+ANNOUNCED_FOR = timedelta(seconds=30)  # a program says no oftener that it is there
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """A program of ours that has metrics, for Prometheus to find."""
+
+    kind: str
+    name: str
+    address: str
+    """ADDRESS:PORT, as Prometheus reaches it."""
+    tls: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish(Need):
     """A vessel as somebody asked for it, checked and in the statement's units."""
@@ -529,8 +543,8 @@ def read_hosts(db: Database, name: str | None = None) -> list[Row]:
     return db.all("read_hosts", name=name)
 
 
-def add_host(db: Database, **host: Any) -> int:
-    return db.always("add_host", **host)["host_id"]
+def add_host(db: Database, *, exporter: str | None = None, **host: Any) -> int:
+    return db.always("add_host", exporter=exporter, **host)["host_id"]
 
 
 def probe_host(db: Database, name: str) -> bool:
@@ -581,6 +595,20 @@ def list_history(db: Database, name: str, most: int) -> list[Row]:
 
 def set_host_queues(db: Database, name: str, queues: list[str]) -> bool:
     return bool(db.one("set_host_queues", name=name, queues=sorted(set(queues))))
+
+
+def set_host_monitoring(db: Database, name: str, **changes: str | None) -> bool:
+    """`changes`: exporter, job_mapping; what is left out stays."""
+    return bool(
+        db.one(
+            "set_host_monitoring",
+            name=name,
+            sets_exporter="exporter" in changes,
+            exporter=changes.get("exporter"),
+            sets_job_mapping="job_mapping" in changes,
+            job_mapping=changes.get("job_mapping"),
+        )
+    )
 
 
 def report_host(
@@ -726,8 +754,44 @@ def read_queues(db: Database, names: list[str]) -> dict[str, list[str] | None]:
     return {row["name"]: row["users"] for row in db.all("read_queues", names=names)}
 
 
+# Metrics -----------------------------------------------------------------------------------------
+
+
 def count_states(db: Database) -> list[Row]:
     return db.all("count_states")
+
+
+def count_gpus(db: Database) -> list[Row]:
+    return db.all("count_gpus")
+
+
+def list_held(db: Database) -> list[Row]:
+    return db.all("list_held")
+
+
+def read_start(db: Database, id: str, attempt: int, kinds: list[str], most: int) -> list[Row]:
+    return db.all("read_start", id=id, attempt=attempt, kinds=kinds, most=most)
+
+
+def list_exporters(db: Database) -> list[Row]:
+    return db.all("list_exporters")
+
+
+def list_programs(db: Database, age: timedelta) -> list[Row]:
+    return db.all("list_programs", age=age)
+
+
+def announce_program(db: Database, program: Announced) -> bool:
+    """Whether it was said; it is not, where it was said a moment ago."""
+    return bool(db.one("announce_program", **asdict(program), rest=ANNOUNCED_FOR))
+
+
+def withdraw_program(db: Database, program: Announced) -> bool:
+    return bool(db.one("withdraw_program", kind=program.kind, name=program.name))
+
+
+def forget_programs(db: Database, age: timedelta) -> int:
+    return len(db.all("forget_programs", age=age))
 
 
 # The conductors' own tables ----------------------------------------------------------------------
@@ -743,6 +807,10 @@ def read_host_doors(db: Database, id: int | None = None) -> list[Row]:
 
 def read_vessels_on_host(db: Database, host_id: int) -> list[Row]:
     return db.all("read_vessels_on_host", host_id=host_id)
+
+
+def read_holding(db: Database, host_id: int) -> list[Row]:
+    return db.all("read_holding", host_id=host_id)
 
 
 def read_claim(db: Database, id: str, attempt: int, conductor: str) -> Row | None:

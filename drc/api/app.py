@@ -1,5 +1,6 @@
 """Building the API and running it."""
 
+import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -23,6 +24,7 @@ from drc.api import (
     metrics,
     sessions,
     sweep,
+    targets,
     tokens,
     troubles,
     vessels,
@@ -40,12 +42,13 @@ from drc.api.waker import Waker
 from drc.auth import Verifier
 from drc.config import ApiSettings, LoginSettings
 from drc.db import Database, migrate
+from drc.fleet import Announced
 from drc.secret import Secrets
 from drc.sshca import Authority
 
 MODULES = (
     *(sessions, tokens, keys, certificates, audit),
-    *(vessels, idle, clicks, logs, fleetwide, troubles, images, events, conduct),
+    *(vessels, idle, clicks, logs, fleetwide, troubles, images, targets, events, conduct),
 )
 """Whose routes the API has, beside its own."""
 
@@ -124,6 +127,10 @@ def serve(settings: ApiSettings) -> None:
     import uvicorn
 
     context = open_context(settings)
+    if settings.metrics_at:
+        address, tls = settings.metrics_at
+        name = f"{socket.gethostname()}:{settings.port}"
+        context.announced = Announced("api", name, address, tls)
     sweep.start(context)
     certificate, key = settings.tls or (None, None)
     server = uvicorn.Config(

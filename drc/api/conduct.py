@@ -5,7 +5,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from fastapi import BackgroundTasks
+
 from drc import fleet
+from drc.api import starts
 from drc.api.access import Calling, Here, Routes
 from drc.api.certificates import SKEW
 from drc.api.context import Context
@@ -100,11 +103,14 @@ def address(id: UUID, attempt: int, report: AddressReport, here: Here) -> None:
 
 
 @routes.post(ATTEMPT + "/run", "vessels:conduct")
-def run(id: UUID, attempt: int, proof: Proof, caller: Calling, here: Here) -> dict[str, str]:
+def run(
+    id: UUID, attempt: int, proof: Proof, caller: Calling, here: Here, later: BackgroundTasks
+) -> dict[str, str]:
     """Turn the vessel to running with its attempt's token; the same again answers the same."""
     hashed = token_hash(proof.token)
     if fleet.run_vessel(here.db, str(id), attempt, hashed):
         here.doorbell.ring(EVENTS)
+        later.add_task(starts.observe, here.db, str(id), attempt)
         return {"state": State.RUNNING}
     state = fleet.read_proof(here.db, str(id), attempt, hashed)
     if state in (State.RUNNING, State.UNREACHABLE):

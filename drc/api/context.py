@@ -24,6 +24,7 @@ from drc.api.waker import Waker
 from drc.auth import Verifier
 from drc.config import LoginSettings
 from drc.db import Database, Row
+from drc.fleet import Announced
 from drc.secret import Secrets
 from drc.sshca import Authority
 
@@ -43,6 +44,8 @@ class Context:
     login: LoginSettings
     roles: Roles
     provider: Provider | None
+    announced: Announced | None = None
+    """Where its metrics are; None: nobody is to look for them."""
     callers: Budget = field(default_factory=lambda: Budget(PER_SECOND, AT_ONCE))
     strangers: Budget = field(
         default_factory=lambda: Budget(STRANGERS_PER_SECOND, STRANGERS_AT_ONCE)

@@ -8,7 +8,14 @@ from fastapi import Query
 from drc import fleet
 from drc.api.access import Calling, Here, Routes
 from drc.api.context import Context
-from drc.api.shapes import DrainRequest, HostKey, HostQueues, HostRequest, QueueRequest
+from drc.api.shapes import (
+    DrainRequest,
+    HostKey,
+    HostMonitoring,
+    HostQueues,
+    HostRequest,
+    QueueRequest,
+)
 from drc.auth import Caller
 from drc.db import Row
 from drc.errors import HostTaken, NoSuchHost, NoSuchQueue, WrongState
@@ -27,7 +34,10 @@ def gpus(here: Here) -> list[dict[str, Any]]:
     return fleet.read_gpus(here.db)
 
 
-PRIVATE = {"ssh_user", "ssh_address", "ssh_port", "address", "ssh_host_key", "shown_host_key"}
+PRIVATE = {
+    *("ssh_user", "ssh_address", "ssh_port", "address", "ssh_host_key", "shown_host_key"),
+    *("exporter", "job_mapping"),
+}
 
 
 def visible(row: Row, caller: Caller) -> Row:
@@ -91,6 +101,13 @@ def move(name: str, request: HostQueues, here: Here) -> None:
     """Put a host into these queues, and no others."""
     found(fleet.set_host_queues(here.db, name, known_queues(here, request.queue)), name)
     here.waker.ring()
+
+
+@routes.post("/hosts/{name}/monitoring", "hosts:write", status_code=204)
+def monitor(name: str, request: HostMonitoring, here: Here) -> None:
+    """Say where its exporter is, or where on it is written who holds which GPU."""
+    changes = request.model_dump(exclude_unset=True)
+    found(fleet.set_host_monitoring(here.db, name, **changes), name)
 
 
 @routes.get("/queues", "gpus:read")

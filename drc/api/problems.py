@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
+from drc.api.metrics import ERRORS
 from drc.errors import DrcError
 
 HEADERS = {
@@ -37,6 +38,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 def problem(status: int, code: str, message: str, hint: str = "") -> JSONResponse:
+    ERRORS.labels(code).inc()
     # a message may quote what was sent, and JSON can spell halves of letters, which UTF-8 cannot
     message = message.encode(errors="replace").decode()
     body = {"type": "about:blank", "status": status, "title": message, "code": code}

@@ -5,6 +5,7 @@ import time
 
 from drc import fleet
 from drc.api.context import Context
+from drc.api.metrics import RESERVATIONS
 from drc.fleet import EVENTS, WORK, Wish
 from drc.vessel import State
 
@@ -31,10 +32,13 @@ def place(here: Context, wish: Wish, *, waits: bool = False) -> State | None:
             break
         if not fleet.is_contended(here.db, wish.id):
             break
+        RESERVATIONS.labels("contended").inc()
         if near is None:
             time.sleep(random.uniform(0.5, 1.5) * CONTENDED_PAUSE * min(attempt + 1, 5))  # noqa: S311
         near = None
         state = fleet.reserve_vessel(here.db, wish, waits=True) or state
+    if state is not None:
+        RESERVATIONS.labels("placed" if waits else str(state)).inc()
     if state == State.QUEUED:
         fleet.note_queued(here.db, wish.id)
         here.waker.ring()  # whoever freed a GPU before this one's commit did not see it

@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from drc.db import Row
 from drc.errors import BadInput
@@ -157,6 +157,18 @@ class Build(BaseModel):
     ended_at: datetime | None
 
 
+def an_exporter(said: str) -> str:
+    """Raises ValueError."""
+    address, _, port = said.rpartition(":")
+    is_one = re.fullmatch(r"\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+", address)
+    if said == "none" or (is_one and re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 65536):
+        return said
+    raise ValueError(f"“{said}” is neither ADDRESS:PORT nor none")
+
+
+Exporter = Annotated[str, Field(max_length=300), AfterValidator(an_exporter)]
+
+
 class HostRequest(Strict):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
     ssh_user: str = "root"
@@ -170,7 +182,23 @@ class HostRequest(Strict):
     ports_from: int = Field(22000, ge=1024, le=60000)
     simulate: str | None = Field(None, description="a100:8,rtx3090:4 where there is no GPU")
     queue: list[str] = Field(["default"], min_length=1, description="the queues it belongs to")
+    exporter: Exporter | None = Field(
+        None, description="where its dcgm-exporter is: ADDRESS:PORT, or none; null: its port 9400"
+    )
     committed: bool = Field(False, description="let it take vessels without a look at it first")
+
+
+class HostMonitoring(Strict):
+    """What is left out stays as it is."""
+
+    exporter: Exporter | None = Field(
+        None, description="ADDRESS:PORT, none, or null: port 9400 of its address"
+    )
+    job_mapping: str | None = Field(
+        None,
+        pattern=r"^(/[^/\x00-\x1f\x7f]+)+$",
+        description="a folder on it, where it is written who holds which GPU; null: nowhere",
+    )
 
 
 class HostQueues(Strict):

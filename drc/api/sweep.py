@@ -13,6 +13,7 @@ from drc.fleet import EVENTS, WORK
 from drc.vessel import RESERVED_LIMIT, STARTING_LIMIT, State
 
 PAUSE = 5.0  # seconds; every process sweeps, and each step is safe to do twice at once
+LAST_ROUND = 2.0  # seconds that a round is waited for when the process ends
 REQUEST_AGE = timedelta(hours=24)
 SESSION_AGE = timedelta(days=7)  # after its end; what began it has run out long before
 
@@ -32,6 +33,8 @@ def run_once(here: Context) -> dict[str, int]:
         failed += fleet.fail_vessel(here.db, id, attempt, reason, seen=seen) is not None
     if failed:
         here.doorbell.ring(WORK, EVENTS)
+    if here.announced:
+        fleet.announce_program(here.db, here.announced)
     untold = [fleet.note_queued(here.db, id) for id in fleet.list_untold(here.db)]
     if any(untold):
         here.doorbell.ring(EVENTS)
@@ -42,6 +45,7 @@ def run_once(here: Context) -> dict[str, int]:
         "forgotten": fleet.forget_requests(here.db, REQUEST_AGE),
         "partitions": fleet.make_audit_partitions(here.db),
         "certificates": fleet.forget_certificates(here.db, SESSION_AGE),
+        "programs": fleet.forget_programs(here.db, SESSION_AGE),
         "sessions": fleet.forget_sessions(here.db, SESSION_AGE),
     }
 
@@ -51,7 +55,7 @@ def start(here: Context) -> None:
     closed = threading.Event()
 
     def loop() -> None:
-        while not closed.wait(PAUSE):
+        while True:
             try:
                 done = run_once(here)
             except DrcError as failed:
@@ -61,7 +65,24 @@ def start(here: Context) -> None:
             else:
                 if done["failed"] or done["placed"]:
                     log.info("swept: %s", done)
+            if closed.wait(PAUSE):
+                return
 
     thread = threading.Thread(target=loop, name="sweep", daemon=True)
+
+    def end() -> None:
+        closed.set()
+        thread.join(LAST_ROUND)
+        withdraw(here)
+
     thread.start()
-    here.closers.append(closed.set)
+    here.closers.insert(0, end)  # while there is a database yet
+
+
+def withdraw(here: Context) -> None:
+    """Nobody is to look for the metrics of this process any more."""
+    try:
+        if here.announced:
+            fleet.withdraw_program(here.db, here.announced)
+    except DrcError as failed:
+        log.warning("%s", failed)

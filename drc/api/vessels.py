@@ -10,6 +10,7 @@ from drc import fleet
 from drc.api.access import Calling, Here, Owner, Routes
 from drc.api.context import Context
 from drc.api.like import repeated
+from drc.api.metrics import RESERVATIONS
 from drc.api.names import nearest
 from drc.api.queue import place, rare_image
 from drc.api.shapes import (
@@ -151,6 +152,7 @@ def share(here: Context, wish: Wish, owner: Row, name: str) -> None:
             f"{show_memory(wish.memory_mib or 0)} left beside {name}, or takes no vessels now.",
             hint=f"drc host show {lead['host']};  --cpus and --memory ask for less.",
         )
+    RESERVATIONS.labels("shared").inc()
     here.doorbell.ring(WORK, EVENTS)
 
 

@@ -38,6 +38,9 @@ Host = Annotated[
     ),
 ]
 Queues = typer.Option(help="A queue it is to be in; several times.", autocompletion=complete.queues)
+Exporter = typer.Option(
+    metavar="ADDRESS:PORT", help="Of its dcgm-exporter, or none. Default: port 9400 of its address."
+)
 PATIENCE = 60.0  # seconds for a conductor to look at a host
 
 
@@ -117,6 +120,7 @@ def describe(host: dict[str, Any]) -> None:
     if "ssh_user" in host:
         where = f"{host['ssh_user']}@{host['ssh_address']}:{host['ssh_port']}"
         lines.insert(1, ("ssh", f"{where}, vessels' ports on {host['address']}"))
+        lines += [("exporter", host["exporter"]), ("mapping", host["job_mapping"])]
     for label, value in lines:
         if value:
             print(f"{label:<9}{value}")
@@ -401,14 +405,30 @@ def release(
 @app.command("set")
 def set_(
     name: Host,
-    queue: Annotated[list[str], Queues],
+    queue: Annotated[list[str] | None, Queues] = None,
+    exporter: Annotated[str | None, Exporter] = None,
+    job_mapping: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="A folder on it that its dcgm-exporter reads, or none."),
+    ] = None,
 ) -> None:
-    """Put a host into these queues and no others. Vessels on it stay."""
+    """Put a host into these queues and no others, or say how its GPUs are measured."""
     from drc.cli.account import client
     from drc.cli.look import say
 
-    client().call("POST", f"/v1/hosts/{name}/queues", {"queue": queue})
-    say(f"{name} is in {', '.join(sorted(set(queue)))}.")
+    told: dict[str, Any] = {}
+    if exporter is not None:
+        told["exporter"] = None if exporter == "default" else exporter
+    if job_mapping is not None:
+        told["job_mapping"] = None if job_mapping == "none" else job_mapping
+    if not queue and not told:
+        raise typer.BadParameter("Say what to set: --queue, --exporter or --job-mapping.")
+    if queue:
+        client().call("POST", f"/v1/hosts/{name}/queues", {"queue": queue})
+        say(f"{name} is in {', '.join(sorted(set(queue)))}.")
+    if told:
+        client().call("POST", f"/v1/hosts/{name}/monitoring", told)
+        say(f"{name} is measured so from the next look on.")
 
 
 @app.command()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drc.cli.hosts import Host, Queues, app, describe, look, state
+from drc.cli.hosts import Exporter, Host, Queues, app, describe, look, state
 
 if TYPE_CHECKING:
     from drc.sshkey import PublicKey
@@ -23,6 +23,7 @@ def add(
     ] = None,
     docker_socket: Annotated[str, typer.Option(help="On the host.")] = "/var/run/docker.sock",
     queue: Annotated[list[str] | None, Queues] = None,
+    exporter: Annotated[str | None, Exporter] = None,
     simulate: Annotated[
         str | None, typer.Option(help="Where it has no GPU: a100:8,rtx3090:4.")
     ] = None,
@@ -50,6 +51,7 @@ def add(
         "docker_socket": docker_socket,
         "simulate": simulate,
         "queue": queue or ["default"],
+        "exporter": exporter,
     }
     client().call("POST", "/v1/hosts", request)
     host = look(name, lambda host: host["shown_host_key"] or host["probed"], adding=True)

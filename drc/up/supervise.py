@@ -57,6 +57,7 @@ def programs(state: State, choices: Choices, postgres: Postgres) -> list[Program
         "DRC_SSH_KEY": str(state.path("ssh", "conductor_ed25519")),
         "DRC_CONDUCTOR": "here",
         "DRC_BERTHS": str(choices.berths),
+        "DRC_METRICS_LISTEN": f"127.0.0.1:{prometheus.conductor_port(choices)}",
         **state.tailnet(),
         **{name: os.environ[name] for name in BUILD_ENVIRONMENT if name in os.environ},
     }

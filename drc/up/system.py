@@ -85,6 +85,7 @@ def up(state: State, person: str, told: dict[str, Any]) -> dict[str, Any]:
         say("programs", "API, conductor, undertaker's timer", begun)
         if choices.metrics:
             begun = time.monotonic()
+            prometheus.ensure_token(state, client)
             prometheus.wait_for(state, choices)
             say("metrics", f"Prometheus at {prometheus.url(choices)}", begun)
 
@@ -156,6 +157,7 @@ def start_programs(state: State, choices: Choices) -> None:
     if running:
         end(running, 20)
     wants = [(choices.port, "--port"), (choices.sshd_port, "--sshd-port")]
+    wants.append((prometheus.conductor_port(choices), "--port"))
     if choices.metrics:
         wants += [(port, "--port") for port in prometheus.ports(choices)]
     for port, option in wants:

@@ -2,19 +2,20 @@
 -- Parameters: name text, ssh_user text, ssh_address text, ssh_port int,
 --   ssh_host_key text (NULL: not known yet; SHA256:…: only its fingerprint), docker_socket text,
 --   address text, ports_from int, simulate text (NULL: real GPUs only), queues text[] (sorted),
---   committed boolean.
+--   exporter text (ADDRESS:PORT, `none`, or NULL: as it is), committed boolean.
 WITH h AS (
   INSERT INTO host (name, ssh_user, ssh_address, ssh_port, ssh_host_key, docker_socket, address,
-                    ports_from, simulate, queues, committed)
+                    ports_from, simulate, queues, exporter, committed)
   VALUES (%(name)s::text, %(ssh_user)s::text, %(ssh_address)s::text, %(ssh_port)s::int,
           %(ssh_host_key)s::text, %(docker_socket)s::text, %(address)s::text,
           %(ports_from)s::int, %(simulate)s::text, %(queues)s::text[],
-          %(committed)s::boolean)
+          %(exporter)s::text, %(committed)s::boolean)
   ON CONFLICT (name) WHERE removed_at IS NULL DO UPDATE
   SET ssh_user = EXCLUDED.ssh_user, ssh_address = EXCLUDED.ssh_address,
       ssh_port = EXCLUDED.ssh_port, ssh_host_key = EXCLUDED.ssh_host_key,
       docker_socket = EXCLUDED.docker_socket, address = EXCLUDED.address,
-      simulate = EXCLUDED.simulate, ill = NULL, shown_host_key = NULL,
+      simulate = EXCLUDED.simulate, exporter = coalesce(EXCLUDED.exporter, host.exporter),
+      ill = NULL, shown_host_key = NULL,
       committed = host.committed OR EXCLUDED.committed
   RETURNING id, name
 ),

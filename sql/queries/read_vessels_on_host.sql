@@ -1,4 +1,5 @@
 -- The vessels that a host should have, and which of them it was last known to run.
 -- Parameters: host_id int. Zero rows: none.
-SELECT id, attempt, state FROM vessel
-WHERE host_id = %(host_id)s::int AND living AND NOT waiting
+SELECT v.id, v.attempt, v.state, v.name, o.login AS owner
+FROM vessel v JOIN owner o ON o.id = v.owner_id
+WHERE v.host_id = %(host_id)s::int AND v.living AND NOT v.waiting

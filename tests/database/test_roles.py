@@ -16,8 +16,8 @@ from tests.fleets import add_host, add_owner, run_sql
 TABLES = [
     "address", "audit", "berth", "certificate", "doubt", "event", "gpu", "gpu_count", "gpu_kind",
     "held", "home", "host", "idle", "image_build", "image_on_host", "installation", "mended",
-    "message", "migration", "outbox", "owner", "queue", "session", "ssh_key", "token", "trouble",
-    "vessel", "vessel_log",
+    "message", "migration", "outbox", "owner", "program", "queue", "session", "ssh_key", "token",
+    "trouble", "vessel", "vessel_log",
 ]  # fmt: skip
 WRITES = {
     "INSERT": "INSERT INTO {} DEFAULT VALUES",
@@ -26,7 +26,7 @@ WRITES = {
     "TRUNCATE": "TRUNCATE {}",
 }
 MAY_WRITE = {
-    "drc_conductor": {"outbox", "berth"},
+    "drc_conductor": {"outbox", "berth", "program"},
     "drc_undertaker": {"event", "idle", "message", "trouble"},
 }
 

@@ -10,7 +10,7 @@ from drc.api import sweep
 from drc.db import Database
 from drc.up.postgres import Postgres
 from drc.vessel import RESERVED_LIMIT, STARTING_LIMIT
-from tests.fleets import add_host, add_owner, check_conservation, run_sql, wish
+from tests.fleets import add_host, check_conservation, run_sql
 from tests.wait import wait_until
 from tests.wire.served import Api
 from tests.wire.standin import LOG, StandIn
@@ -121,30 +121,3 @@ def test_the_undertaker_buries_what_is_past_its_lifetime_and_nothing_else(
     assert api.show("theirs", subject="bob")["state"] == "stopping"
     assert api.show("old")["reason"].startswith("its lifetime ended at ")
     assert api.show("old")["reason"].endswith("(undertaker)")
-
-
-def test_the_metrics_count_vessels_gpus_and_work(api: Api, host: int, db: Database) -> None:
-    api.create("bert", gpus=3)
-    fleet.reserve_vessel(db, wish(add_owner(db, "bob"), "otter", gpus=4))
-    operator = api.token("op", "operator")
-    answer = api.raw("GET", "/v1/metrics", token=operator)
-    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-    said = answer.text.splitlines()
-    for line in (
-        'drc_vessels{state="reserved"} 1.0',
-        'drc_vessels{state="queued"} 1.0',
-        'drc_gpus{state="held"} 3.0',
-        'drc_gpus{state="free"} 1.0',
-        'drc_outbox{verb="start"} 1.0',
-    ):
-        assert line in said
-    assert not [line for line in said if "bert" in line]
-
-
-def test_a_request_is_timed_under_its_route_and_not_its_path(api: Api, host: int) -> None:
-    api.raw("GET", "/v1/vessels/nobody")
-    api.raw("GET", "/v1/nothing")
-    said = api.raw("GET", "/v1/metrics", token=api.token("op", "operator")).text
-    assert 'route="/v1/vessels/{name}",status="404"' in said
-    assert "nobody" not in said
-    assert "/v1/nothing" not in said

@@ -29,6 +29,7 @@ MAY: dict[str, tuple[str, str, dict[str, Any] | None, str, set[str]]] = {
     "make queues": ("POST", "/v1/queues", {"name": "big"}, "", {"operator"}),
     "read the audit": ("GET", "/v1/audit", None, "", {"operator", "auditor"}),
     "read metrics": ("GET", "/v1/metrics", None, "", {"operator"}),
+    "see what to scrape": ("GET", "/v1/targets/drc", None, "", {"operator"}),
     "list tokens": ("GET", "/v1/tokens", None, "", PERSONS),
     "list certificates": ("GET", "/v1/certificates", None, "", ALL | {"auditor"}),
     "revoke certificates": ("DELETE", "/v1/certificates", None, "", PERSONS),
