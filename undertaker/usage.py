@@ -5,26 +5,18 @@ time there is a look after the other; of a stretch without work there is one, wh
 whether anything ran.
 """
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
 
-import httpx
-
-from drc.errors import MetricsUnreachable
+from drc import prometheus
+from drc.prometheus import OF_SLICES, UTILISATION, gpu_of
 from undertaker.verdict import NONE, Look
 from undertaker.worktime import Calendar
 
-UTILISATION = "DCGM_FI_DEV_GPU_UTIL"
-OF_SLICES = "DCGM_FI_PROF_GR_ENGINE_ACTIVE"
-"""From 0 to 1; the other is not there for slices (DCGM)."""
 AT_ONCE = 1000  # GPUs in one query: 40 kB of it are their names
-MOST_POINTS = 10_000  # of one series in one answer; Prometheus gives 11,000
-PATIENCE = 60.0  # seconds for an answer
 
 Series = Mapping[str, Mapping[int, float]]
 """For each GPU's UUID what it did, in per cent, by the second in which a while ended."""
@@ -94,16 +86,8 @@ def whiles(
     return tuple(found)
 
 
-class Prometheus:
-    """Its HTTP API. Raises MetricsUnreachable.
-
-    A GPU is called by its UUID here; a MIG slice by that of its card and its GPU instance there,
-    as `GPU-…/3`, since its series bear the card's.
-    """
-
-    def __init__(self, url: str) -> None:
-        self.http = httpx.Client(base_url=url, timeout=PATIENCE, trust_env=False)
-        self.queries = 0
+class Prometheus(prometheus.Prometheus):
+    """Asked for looks. Raises MetricsUnreachable. A GPU is called as `prometheus.gpu_of` does."""
 
     def ask(self, stretch: Stretch, gpus: Sequence[str]) -> dict[str, dict[int, float]]:
         """How busy each GPU was in the looks of a stretch; one that nobody saw is left out."""
@@ -125,46 +109,14 @@ class Prometheus:
         # duplicates: two Prometheis that scrape the same, a job mapping of several jobs
         query = f"{scale} * max by (UUID, GPU_I_ID) ({kind}_over_time({series}[{seconds}s]))"
         first, last = int(stretch.begin.timestamp()) + seconds, int(stretch.end.timestamp())
-        for start in range(first, last + 1, MOST_POINTS * seconds):
-            end = min(last, start + (MOST_POINTS - 1) * seconds)
-            answer = self._call(query=query, start=str(start), end=str(end), step=str(seconds))
-            for one in answer:
-                labels = one["metric"]
-                gpu = "/".join(filter(None, (labels.get("UUID", ""), labels.get("GPU_I_ID", ""))))
-                told.setdefault(gpu, {}).update(_numbers(one["values"]))
-
-    def _call(self, **form: str) -> list[dict[str, Any]]:
-        self.queries += 1
-        try:
-            answer = self.http.post("/api/v1/query_range", data=form)
-        except httpx.HTTPError as failed:
-            raise MetricsUnreachable(f"Prometheus does not answer: {failed}") from failed
-        try:
-            said = json.loads(answer.content)
-            if said["status"] != "success":
-                raise MetricsUnreachable(f"Prometheus refused: {str(said.get('error'))[:200]}")
-            result: list[dict[str, Any]] = said["data"]["result"]
-        except (ValueError, KeyError, TypeError) as failed:
-            raise MetricsUnreachable(
-                f"{self.http.base_url.host} answered {answer.status_code}, not as Prometheus does."
-            ) from failed
-        return result
-
-    def close(self) -> None:
-        self.http.close()
+        for labels, values in self.query_range(query, first, last, seconds):
+            told.setdefault(gpu_of(labels), {}).update(values)
 
 
 def in_parts(names: Sequence[str]) -> Iterator[str]:
     """As regular expressions of not too many names."""
     for at in range(0, len(names), AT_ONCE):
         yield "|".join(names[at : at + AT_ONCE])
-
-
-def _numbers(values: Iterable[tuple[float, str]]) -> Iterator[tuple[int, float]]:
-    for at, value in values:
-        number = float(value)
-        if math.isfinite(number):
-            yield int(at), number
 
 
 def floor(now: datetime) -> datetime:
