@@ -24,6 +24,7 @@ from conductor.wanted import Names
 from conductor.work import Work
 from drc.db import Database
 from drc.errors import EngineFailed, StartFailed
+from drc.log import carried
 
 # each is begun by Work.begin, so that a start that was cut off between any two can be tried
 JOIN_LIMIT = 90.0  # seconds that a start waits for its address, beside its other steps
@@ -40,7 +41,7 @@ class Telling:
         self.told: list[Future[Any]] = []
 
     def __call__(self, report: Callable[..., Any], *words: Any, **more: Any) -> Future[Any]:
-        future = self.pool.submit(report, *words, **more)
+        future = self.pool.submit(carried(report), *words, **more)
         self.told.append(future)
         return future
 
@@ -80,7 +81,7 @@ def start(
             number = berths.make(host, db, names, net_image, work.vessel_id)
         else:
             berths.ensure(host, names, net_image, number)
-        joined = aside.submit(join, host, db, api, names, work, number, ended)
+        joined = aside.submit(carried(join), host, db, api, names, work, number, ended)
         work.begin("image")
         image = images.ensure(host, work.digest or work.image, peers)
         say = partial(tell, api.step, work)

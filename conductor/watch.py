@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from conductor import berths, probe, reconcile
 from conductor.host import Host
 from drc.errors import DrcError, EngineFailed, HostKeyChanged, HostUnreachable
+from drc.log import bound, new_request
 
 if TYPE_CHECKING:
     from conductor.main import Conductor
@@ -28,6 +29,11 @@ def look(conductor: "Conductor", host: Host) -> None:
     """One look. Reports silence once, and what is found when the host is back."""
     if not host.watching.acquire(blocking=False):
         return
+    with bound(host=host.name, request=new_request()):  # what one look mends is one story
+        _look(conductor, host)
+
+
+def _look(conductor: "Conductor", host: Host) -> None:
     try:
         waiting = berths.list_waiting(host, conductor.db)
         there = reconcile.list_containers(conductor, host)

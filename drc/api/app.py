@@ -21,6 +21,7 @@ from drc.api import (
     limits,
     logs,
     metrics,
+    request,
     sessions,
     sweep,
     tokens,
@@ -114,6 +115,7 @@ def create_app(context: Context) -> FastAPI:
     app.include_router(operations.router)
     handlers.install(app)
     app.add_middleware(limits.Guard)
+    app.add_middleware(request.Identified)
     app.add_middleware(audit.Acting)
     app.add_middleware(metrics.Timing)
     return app
@@ -131,6 +133,7 @@ def serve(settings: ApiSettings) -> None:
         port=settings.port,
         log_level="warning",
         access_log=False,
+        log_config=None,  # its lines are written as ours are
         timeout_graceful_shutdown=3,
         proxy_headers=settings.proxy is not None,
         forwarded_allow_ips=settings.proxy,
