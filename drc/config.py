@@ -159,6 +159,8 @@ class ApiSettings:
     tls: tuple[Path, Path] | None = None
     proxy: str | None = None
     """Whose word on where a request came from is believed."""
+    prometheus: str | None = None
+    """Where what GPUs and vessels do is measured."""
 
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -188,6 +190,7 @@ def api_settings(environ: Mapping[str, str]) -> ApiSettings:
         login=login,
         tls=tls,
         proxy=environ.get("DRC_PROXY") or None,
+        prometheus=environ.get("DRC_PROMETHEUS_URL") or None,
     )
 
 

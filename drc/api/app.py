@@ -25,12 +25,14 @@ from drc.api import (
     sessions,
     sweep,
     tokens,
+    use,
     vessels,
 )
 from drc.api.access import Here, Routes
 from drc.api.capacity import Capacity
 from drc.api.context import Context
 from drc.api.doorbell import Doorbell
+from drc.api.measured import Measured
 from drc.api.problems import RESPONSES
 from drc.api.provider import Provider
 from drc.api.queue import serve_queue
@@ -45,7 +47,7 @@ from drc.sshca import Authority
 
 MODULES = (
     *(sessions, tokens, keys, certificates, audit),
-    *(vessels, idle, clicks, logs, fleetwide, images, events, conduct),
+    *(vessels, use, idle, clicks, logs, fleetwide, images, events, conduct),
 )
 """Whose routes the API has, beside its own."""
 
@@ -66,6 +68,8 @@ def open_context(settings: ApiSettings) -> Context:
     db = Database(settings.database_url.shown, name="drc-api")
     fleet.make_audit_partitions(db)
     doorbell, stream, waker = Doorbell(db), Stream(db), Waker()
+    measured = Measured(settings.prometheus) if settings.prometheus else None
+    measuring = [measured.close] if measured else []
     context = Context(
         db=db,
         verifier=verifier,
@@ -79,8 +83,9 @@ def open_context(settings: ApiSettings) -> Context:
         default_image=settings.image,
         login=settings.login,
         roles=roles,
+        measured=measured,
         provider=provider_of(settings.login),
-        closers=[waker.close, stream.close, doorbell.close, db.close],
+        closers=[waker.close, stream.close, doorbell.close, db.close, *measuring],
     )
     waker.start(lambda: serve_queue(context))
     return context

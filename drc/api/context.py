@@ -17,6 +17,7 @@ from drc.api.limits import (
     STRANGERS_PER_SECOND,
     Budget,
 )
+from drc.api.measured import Measured
 from drc.api.provider import Provider
 from drc.api.roles import Roles
 from drc.api.stream import Stream
@@ -42,6 +43,7 @@ class Context:
     default_image: str
     login: LoginSettings
     roles: Roles
+    measured: Measured | None
     provider: Provider | None
     callers: Budget = field(default_factory=lambda: Budget(PER_SECOND, AT_ONCE))
     strangers: Budget = field(
