@@ -14,8 +14,6 @@ from drc.api.vessels import of_name, read
 from drc.db import Row
 from drc.errors import MetricsUnreachable
 
-UNMEASURED = "Nothing is measured here: the API knows no Prometheus (DRC_PROMETHEUS_URL)."
-
 routes = Routes("use")
 T = TypeVar("T")
 
@@ -72,14 +70,16 @@ class FleetUse(BaseModel):
     hosts: list[HostUse]
 
 
-def asked(here: Context, ask: Callable[[Measured], T], otherwise: T) -> tuple[T, str | None]:
-    """What was measured, or why nobody knows: the books are shown in any case."""
+def asked(here: Context, ask: Callable[[Measured], T], otherwise: T) -> tuple[T, bool, str | None]:
+    """What was measured, or why nobody knows: the books are shown in any case. `None` where nothing
+    is measured at all.
+    """
     if here.measured is None:
-        return otherwise, UNMEASURED
+        return otherwise, False, None
     try:
-        return ask(here.measured), None
+        return ask(here.measured), True, None
     except MetricsUnreachable as failed:
-        return otherwise, failed.message
+        return otherwise, False, failed.message
 
 
 def gpu_view(row: Row, values: Values) -> dict[str, Any]:
@@ -117,10 +117,10 @@ def of_vessel(name: str, owner: Owner, here: Here) -> VesselUse:
         whose = row["name"], row["owner"], row["host"]
         return told.of_gpus(names), told.hours(names, now), told.of_vessel(*whose)
 
-    (values, hours, inside), why = asked(here, ask, nothing)
+    (values, hours, inside), measured, why = asked(here, ask, nothing)
     unknown: list[float | None] = [None] * POINTS
     return VesselUse(
-        measured=why is None,
+        measured=measured,
         why=why,
         at=now,
         gpus=[
@@ -142,7 +142,7 @@ def of_vessel(name: str, owner: Owner, here: Here) -> VesselUse:
 @routes.get("/use", "gpus:read")
 def of_fleet(here: Here) -> FleetUse:
     """Every GPU, by host: who holds it, and what it does now."""
-    values, why = asked(here, Measured.of_fleet, dict[tuple[str, str], float]())
+    values, measured, why = asked(here, Measured.of_fleet, dict[tuple[str, str], float]())
     hosts: dict[str, HostUse] = {}
     for row in fleet.read_gpus(here.db):
         host = hosts.setdefault(
@@ -150,5 +150,5 @@ def of_fleet(here: Here) -> FleetUse:
         )
         host.gpus.append(FleetGpu(**gpu_view(row, values)))
     return FleetUse(
-        measured=why is None, why=why, at=fleet.read_now(here.db), hosts=list(hosts.values())
+        measured=measured, why=why, at=fleet.read_now(here.db), hosts=list(hosts.values())
     )

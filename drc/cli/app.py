@@ -24,6 +24,7 @@ from drc.cli import (
     queues,
     tailnet,
     tokens,
+    top,
     up,
     vessels,
 )
@@ -115,6 +116,7 @@ app.command()(vessels.stop)
 app.command()(vessels.logs)
 app.command()(events.events)
 app.command()(fleet.gpus)
+app.command()(top.top)
 app.add_typer(joining.app, name="host")
 app.add_typer(queues.app, name="queue")
 app.add_typer(keys.app, name="key")

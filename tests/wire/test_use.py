@@ -2,6 +2,13 @@
 
 import http.server
 import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import termios
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -16,6 +23,7 @@ from tests.fleets import run_sql
 from tests.wire.history import prometheus
 from tests.wire.served import Api
 from tests.wire.standin import StandIn
+from tests.wire.terminal import PROGRAM, Terminal
 
 HOUR = timedelta(hours=1)
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -154,8 +162,7 @@ def test_one_that_ended_uses_nothing(api: Api, bert: str, told: Measured, standi
 
 def test_where_nothing_is_measured_the_books_are_shown(api: Api, bert: str) -> None:
     found = use(api)
-    assert found["measured"] is False
-    assert "DRC_PROMETHEUS_URL" in found["why"]
+    assert (found["measured"], found["why"]) == (False, None)
     assert [gpu["uuid"] for gpu in found["gpus"]] == ["GPU-one", "MIG-3"]
     assert found["gpus"][0]["utilisation"] is None
     assert use(api, "/v1/use")["hosts"][0]["gpus"][0]["vessel"] == "bert"
@@ -282,3 +289,97 @@ def test_names_cannot_leave_the_query(told: Measured) -> None:
     assert told.of_gpus(['GPU"} or up{x="', "GPU-.*", "GPU\\"]) == {}
     assert told.of_vessel('x"} or vector(1) or up{x="', "ada\\", "gpu1\n") == {}
     assert measured.cards(["GPU-1/3", "GPU-1/4"]) == '"GPU\\\\-1"'
+
+
+# At a terminal -----------------------------------------------------------------------------------
+
+
+def test_show_has_a_part_that_says_what_goes_on(drc: Terminal, bert: str, told: Measured) -> None:
+    said = drc("show", "bert").out
+    begin = said.index("now  ")
+    assert [line.split() for line in said[begin:].splitlines()] == [
+        ["now", "gpu", "use", "memory", "power", "heat", "the", "last", "6", "h"],
+        ["0", "93", "%", "60/80", "GiB", "412", "W", "61", "°C", "▁" * 15 + said_of(said)],
+        ["1", "25", "%", "1/10", "GiB", "-", "55", "°C", "▃" * 24],
+        ["5.5", "of", "30.4", "CPUs", "·", "3", "GiB", "of", "237.5", "GiB"],
+        ["network", "2", "MB/s", "in,", "1", "kB/s", "out"],
+    ]
+    assert all(len(line) <= 80 for line in said[begin:].splitlines())
+    assert drc("show", "bert", "--live").out.splitlines()[0] == "vessel    bert of ada"
+
+
+def said_of(said: str) -> str:
+    """What the two quarters are that lie across the beginning of work is a matter of the clock."""
+    (line,) = [line for line in said.splitlines() if "412 W" in line]
+    assert line.endswith("█" * 7)
+    return line[-9:]
+
+
+def test_show_is_quiet_where_nothing_is_measured_and_says_what_does_not_answer(
+    drc: Terminal, bert: str, sick: Any
+) -> None:
+    assert "now  " not in drc("show", "bert").out
+    sick(BROKEN["refused"][0])
+    assert "now       Prometheus refused: too many samples" in drc("show", "bert").out
+
+
+@pytest.mark.parametrize(
+    ("words", "row"),
+    [
+        ([], "gpu1  █▃□□   2/4  59 %"),
+        (["--by", "owner"], "ada    █▃     2/2  59 %"),
+        (["--by", "queue"], "default  █▃□□   2/4  59 %"),
+    ],
+)
+def test_top_shows_the_fleet(
+    drc: Terminal, bert: str, told: Measured, words: list[str], row: str
+) -> None:
+    said = drc("top", *words)
+    assert said.status == 0, said.err
+    assert said.out.splitlines()[0] == "2 of 4 GPUs are held · 2 free · 59 % busy"
+    assert said.out.splitlines()[3].startswith(row)
+
+
+def test_top_in_json_is_what_the_api_says(drc: Terminal, bert: str, told: Measured) -> None:
+    found = json.loads(drc("top", "--json").out)
+    assert found["hosts"][0]["gpus"][0]["utilisation"] == 93
+
+
+@pytest.mark.parametrize("words", ["top", "show bert --live"])
+def test_on_a_terminal_it_goes_on_until_ctrl_c(
+    drc: Terminal, bert: str, told: Measured, words: str
+) -> None:
+    """And what was seen last stays."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(ours, (24, 80))
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *words.split()], stdin=theirs, stdout=theirs, stderr=theirs,
+        env={**drc.environment, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"},
+    )  # fmt: skip
+    os.close(theirs)
+    try:
+        read_until(ours, b"\x1b[?1049h")  # the other screen of terminals
+        read_until(ours, b"93 %" if "show" in words else b"2/4")
+        process.send_signal(signal.SIGINT)
+        left = read_until(ours, None)
+        assert process.wait(20) == 130
+        _, _, after = left.rpartition(b"\x1b[?1049l")
+        assert b"bert" in after or b"gpu1" in after
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def read_until(terminal: int, text: bytes | None) -> bytes:
+    """None: to its end."""
+    read = b""
+    while text is None or text not in read:
+        ready, _, _ = select.select([terminal], [], [], 20)
+        assert ready, f"{text!r} did not come in {read!r}"
+        try:
+            read += os.read(terminal, 65536)
+        except OSError:  # nobody is at the other end
+            assert text is None, read
+            return read
+    return read
