@@ -8,8 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conductor.start import Telling
+from conductor.work import Work
 from drc.errors import Misconfigured
-from drc.log import LONGEST, Logfmt, begin, bound, bound_request, carried, is_request, value_of
+from drc.log import (
+    BOUND,
+    LONGEST,
+    Logfmt,
+    begin,
+    bound,
+    bound_request,
+    carried,
+    is_request,
+    value_of,
+)
 
 
 def line(msg: str, *words: object, **more: object) -> str:
@@ -143,3 +155,18 @@ def test_a_level_that_is_none_is_a_sentence() -> None:
     with pytest.raises(Misconfigured, match="DRC_LOG_LEVEL is “loud”") as failed:
         begin({"DRC_LOG_LEVEL": "loud"})
     assert "debug, info, warning, error" in failed.value.hint
+
+
+def test_what_a_start_tells_in_the_background_bears_its_request_and_nothing_later_does() -> None:
+    said: list[object] = []
+    tell = Telling()
+    work = Work(1, "start", 1, 1, 1, host="gpu1", request="r1", name="bert", attempt=2)
+    with work.bound():
+        tell(lambda: said.append(dict(BOUND.get())))
+        tell.finish()
+    probe = Work(2, "probe", 1, 1, 1, host="gpu1")
+    with probe.bound():
+        said.append(dict(BOUND.get()))
+    tell.close()
+    about = {"request": "r1", "verb": "start", "host": "gpu1", "vessel": "bert", "attempt": "2"}
+    assert said == [about, {"verb": "probe", "host": "gpu1"}]
