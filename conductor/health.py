@@ -37,7 +37,7 @@ NEEDED = {
     "Drain and Reset": "to be drained and reset",
 }
 """What gpu_recovery_action asks for."""
-EXPORTER_PORT = 9400
+EXPORTER = "127.0.0.1:9400"
 LEFT_MIB = 1024
 """In use on a GPU that nobody has: a desktop takes less, a program that died leaves more."""
 SETTLED = (0.0, 0.3, 1.0, 2.0)  # seconds until the driver has forgotten programs that were killed
@@ -52,7 +52,7 @@ def look(
     run in no vessel which has the card they are on. Raises HostUnreachable.
     """
     told: dict[str, Any] = {
-        "exporter": answers(host, EXPORTER_PORT),
+        "exporter": answers(host, host.door.exporter or EXPORTER),
         "driver": None,
         "driver_said": "",
         "gpus": {},
@@ -147,10 +147,13 @@ def leftover(
     return f"{used_mib} MiB of its memory are in use, by nobody" if used_mib > LEFT_MIB else ""
 
 
-def answers(host: Host, port: int) -> bool:
-    """Whether something listens there. Raises HostUnreachable."""
+def answers(host: Host, where: str) -> bool:
+    """Whether something listens there, as seen from the host. Raises HostUnreachable."""
+    address, _, port = where.rpartition(":")
+    if not port.isdecimal():
+        return False
     try:
-        host.dial("127.0.0.1", port).close()
+        host.dial(address.strip("[]"), int(port)).close()
     except paramiko.ChannelException:
         return False
     return True

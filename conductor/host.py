@@ -52,6 +52,8 @@ class Door:
     simulate: str | None
     probed: bool
     open: bool
+    exporter: str | None = None
+    """Its dcgm-exporter, where that is not at port 9400; `none`: it has none."""
     job_mapping: str | None = None
     """A folder on it, for whoever measures its GPUs (conductor.mapping)."""
 

@@ -58,6 +58,7 @@ from drc.errors import (
     Unreachable,
 )
 from drc.fleet import Announced
+from drc.log import begin, bound
 from drc.machine import parse_memory
 from drc.sshkey import parse_public_key
 
@@ -162,15 +163,20 @@ class Conductor:
 
     def _do(self, work: Work) -> None:
         try:
+            with work.bound():
+                self._see_to(work)
+        finally:
+            with self.lock:
+                self.held.pop(work.id, None)
+            self.slots.release()
+
+    def _see_to(self, work: Work) -> None:
+        try:
             self._finish_patiently(work, self._attempt(work))
         except Unreachable as failed:
             log.warning("work %s %s: %s", work.verb, work.id, failed)  # its lease will run out
         except Exception:
             log.exception("work %s %s", work.verb, work.id)
-        finally:
-            with self.lock:
-                self.held.pop(work.id, None)
-            self.slots.release()
 
     def _attempt(self, work: Work) -> DrcError | None:
         """Do the work. Returns what went wrong, or None."""
@@ -290,9 +296,10 @@ class Conductor:
         if not host.door.open or not host.refilling.acquire(blocking=False):
             return
         try:
-            for image in (self.net_image, DEFAULT_IMAGE):
-                images.ensure(host, image, self.peers)
-            berths.refill(host, self.db, self.names, self.net_image, self.waiting_berths)
+            with bound(host=host.name):
+                for image in (self.net_image, DEFAULT_IMAGE):
+                    images.ensure(host, image, self.peers)
+                berths.refill(host, self.db, self.names, self.net_image, self.waiting_berths)
         except DrcError as failed:
             log.warning("berths on %s: %s", host.name, failed)
         except Exception:
@@ -403,10 +410,8 @@ def vessel_disk(environ: Mapping[str, str]) -> int | None:
 
 def main() -> None:
     """Configured by the environment: docs/configuration.md."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    logging.getLogger("paramiko").setLevel(logging.CRITICAL)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
+        begin()
         environ = os.environ
         name = environ.get("DRC_CONDUCTOR", f"{socket.gethostname()}-{os.getpid()}")
         signer = Signer.load(Path(need(environ, "DRC_SIGNING_KEY")))

@@ -24,6 +24,7 @@ from conductor.wanted import Names
 from conductor.work import Work
 from drc.db import Database
 from drc.errors import EngineFailed, StartFailed
+from drc.log import carried
 from drc.trouble import Kind
 
 # each is begun by Work.begin, so that a start that was cut off between any two can be tried
@@ -41,7 +42,7 @@ class Telling:
         self.told: list[Future[Any]] = []
 
     def __call__(self, report: Callable[..., Any], *words: Any, **more: Any) -> Future[Any]:
-        future = self.pool.submit(report, *words, **more)
+        future = self.pool.submit(carried(report), *words, **more)
         self.told.append(future)
         return future
 
@@ -73,7 +74,7 @@ def start(
     joined: Future[None] | None = None
     try:
         tell(api.start, work)
-        fit = aside.submit(health.check, host, work.gpu_uuids) if work.gpu_uuids else None
+        fit = aside.submit(carried(health.check), host, work.gpu_uuids) if work.gpu_uuids else None
         secrets = tell(api.secrets, work)
         work.begin("berth")
         number = work.berth
@@ -82,7 +83,7 @@ def start(
             number = berths.make(host, db, names, net_image, work.vessel_id)
         else:
             berths.ensure(host, names, net_image, number)
-        joined = aside.submit(join, host, db, api, names, work, number, ended)
+        joined = aside.submit(carried(join), host, db, api, names, work, number, ended)
         work.begin("image")
         image = images.ensure(host, work.digest or work.image, peers)
         say = partial(tell, api.step, work)

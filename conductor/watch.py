@@ -13,6 +13,7 @@ from conductor import berths, health, mapping, measure, probe, reconcile
 from conductor.host import Host
 from drc import fleet
 from drc.errors import DrcError, EngineFailed, HostKeyChanged, HostUnreachable
+from drc.log import bound, new_request
 from drc.trouble import Kind
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ def look(conductor: "Conductor", host: Host) -> None:
     """One look. Reports silence once, and what is found when the host is back."""
     if not host.watching.acquire(blocking=False):
         return
+    with bound(host=host.name, request=new_request()):  # what one look mends is one story
+        _look(conductor, host)
+
+
+def _look(conductor: "Conductor", host: Host) -> None:
     try:
         waiting = berths.list_waiting(host, conductor.db)
         there = reconcile.list_containers(conductor, host)

@@ -1,10 +1,12 @@
 """A piece of claimed work, as a value, and the claim that goes with it."""
 
 import threading
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 from conductor.metrics import Stopwatch
+from drc import log
 from drc.db import Row
 from drc.errors import StaleAttempt
 
@@ -18,6 +20,10 @@ class Work:
     host_id: int
     generation: int
     tries: int
+    host: str = ""
+    """Its name."""
+    request: str = ""
+    """The id of the request that made it so."""
     claim: str = ""
     """The conductor's name and a nonce: a claim that ran out cannot pass for a later one."""
     vessel_id: str = ""
@@ -63,6 +69,19 @@ class Work:
     def end(self) -> None:
         """The last step was taken, too."""
         self.stopwatch.turn("")
+
+    def bound(self) -> AbstractContextManager[None]:
+        """Around what is done for it: every line that is written says so, and so does every report
+        to the API.
+        """
+        return log.bound(
+            request=self.request,
+            verb=self.verb,
+            host=self.host,
+            vessel=self.name,
+            owner=self.login,
+            attempt=self.attempt or "",
+        )
 
     def go_on(self) -> None:
         if self.lost.is_set():

@@ -14,6 +14,7 @@ sys.modules.setdefault("httpx._main", cast(Any, None))
 import httpx  # noqa: E402
 
 from drc.errors import ApiUnreachable, DrcError, Misconfigured, NotSignedIn, Unreachable, of_code  # noqa: E402
+from drc.log import HEADER, bound_request  # noqa: E402
 
 TIMEOUT = httpx.Timeout(30, connect=5)
 SILENCE = 45.0  # seconds; the stream says something every 15
@@ -42,7 +43,13 @@ class Client:
         # the certificates of the world are read (35 ms) only where one will be checked
         verify = False if url.startswith("http://") else trusted()
         patience = TIMEOUT if timeout is None else httpx.Timeout(timeout)
-        self.http = httpx.Client(base_url=url, timeout=patience, trust_env=False, verify=verify)
+        self.http = httpx.Client(
+            base_url=url,
+            timeout=patience,
+            trust_env=False,
+            verify=verify,
+            event_hooks={"request": [identify]},
+        )
 
     def call(
         self,
@@ -141,6 +148,13 @@ class Client:
         self.http.close()
 
 
+def identify(request: httpx.Request) -> None:
+    """What it is part of goes with it; where it is part of nothing, the API makes an id."""
+    id = bound_request()
+    if id:
+        request.headers[HEADER] = id
+
+
 class translated:
     """httpx's errors as ours."""
 
@@ -198,6 +212,8 @@ def content_of(answer: httpx.Response) -> Any:
 def problem_of(answer: httpx.Response) -> DrcError:
     try:
         body = answer.json()
-        return of_code(body["code"], body["title"], body.get("hint", ""))
+        failed = of_code(body["code"], body["title"], body.get("hint", ""))
+        failed.request_id = str(body.get("request_id", ""))
+        return failed
     except (ValueError, KeyError, TypeError):
         return ApiUnreachable(f"{answer.url.host} answered {answer.status_code}, not as drc does.")

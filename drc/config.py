@@ -202,6 +202,8 @@ class ApiSettings:
     """Where Prometheus finds its metrics, and whether over TLS."""
     proxy: str | None = None
     """Whose word on where a request came from is believed."""
+    prometheus: str | None = None
+    """Where what GPUs and vessels do is measured."""
 
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -233,6 +235,7 @@ def api_settings(environ: Mapping[str, str]) -> ApiSettings:
         tls=tls,
         metrics_at=metrics_at(environ, host, port, tls=tls is not None),
         proxy=environ.get("DRC_PROXY") or None,
+        prometheus=environ.get("DRC_PROMETHEUS_URL") or None,
     )
 
 

@@ -32,6 +32,7 @@ from drc.errors import (
     RequestChanged,
     TokenTaken,
 )
+from drc.log import bound_request
 
 Row = dict[str, Any]
 
@@ -67,13 +68,16 @@ def actor() -> Actor:
     return ACTOR.get() or {"who": "drc"}
 
 
+def and_actor(parameters: dict[str, Any]) -> dict[str, Any]:
+    """With who acts, and in which request: every statement may write them down."""
+    request = bound_request()
+    known = {**actor(), "request": request} if request else actor()
+    return {**parameters, "actor": Jsonb(known), "request": request}
+
+
 @cache
 def statement(name: str) -> bytes:
     return (package_folder("sql") / "queries" / f"{name}.sql").read_bytes()
-
-
-def and_actor(parameters: dict[str, Any]) -> dict[str, Any]:
-    return {**parameters, "actor": Jsonb(actor())}
 
 
 @contextmanager

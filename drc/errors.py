@@ -40,6 +40,8 @@ class DrcError(Exception):
 
     http_status = 500
     exit_code = 1
+    request_id = ""
+    """Of the request that the API answered with it."""
 
     def __init__(self, message: str = "", *, hint: str = "") -> None:
         self.message = message or (type(self).__doc__ or "").strip()

@@ -534,6 +534,10 @@ def read_gpus(db: Database) -> list[Row]:
     return db.all("read_gpus")
 
 
+def list_measured(db: Database, id: str) -> list[Row]:
+    return db.all("list_measured", id=id)
+
+
 def find_host(db: Database, name: str) -> int | None:
     row = db.one("find_host", name=name)
     return row["id"] if row else None

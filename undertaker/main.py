@@ -23,6 +23,7 @@ from drc.auth import Signer
 from drc.config import is_heard, need, need_secret, secret
 from drc.db import Database
 from drc.errors import ApiUnreachable, BadInput, DrcError, MetricsUnreachable, Misconfigured
+from drc.log import begin, bound, new_request
 from drc.machine import parse_lifetime
 from drc.program import Program
 from undertaker.channel import Channel, deliver
@@ -122,7 +123,7 @@ def listen(environ: Mapping[str, str]) -> int:
                 hint="127.0.0.1:8423",
             )
         uvicorn.run(by_requests(signing.shown, handle), host=host.strip("[]"), port=int(port),
-                    log_level="warning", access_log=False)  # fmt: skip
+                    log_level="warning", access_log=False, log_config=None)  # fmt: skip
     else:
         raise Misconfigured(
             "Neither DRC_SLACK_APP_TOKEN nor DRC_SLACK_SIGNING_SECRET is set.",
@@ -182,9 +183,8 @@ def work(environ: Mapping[str, str]) -> int:
 
 def main() -> None:
     """Configured by the environment: docs/configuration.md."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
+        begin()
         match sys.argv[1:]:
             case ["rehearse", *words]:
                 sys.exit(rehearsal(os.environ, words))
@@ -193,7 +193,8 @@ def main() -> None:
             case ["look"]:
                 sys.exit(look(os.environ))
             case []:
-                sys.exit(work(os.environ))
+                with bound(request=new_request()):  # all of a round is one
+                    sys.exit(work(os.environ))
             case words:
                 raise BadInput(
                     f"undertaker knows no “{' '.join(words)}”.",

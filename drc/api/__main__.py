@@ -1,17 +1,17 @@
 """`python -m drc.api`: one API process, configured by the environment (docs/configuration.md)."""
 
-import logging
 import os
 import sys
 
 from drc.api.app import serve
 from drc.config import api_settings
 from drc.errors import DrcError
+from drc.log import begin
 
 
 def main() -> int:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     try:
+        begin()
         serve(api_settings(os.environ))
     except DrcError as failed:
         print(failed.message, failed.hint, file=sys.stderr)  # noqa: T201

@@ -22,17 +22,20 @@ from drc.api import (
     limits,
     logs,
     metrics,
+    request,
     sessions,
     sweep,
     targets,
     tokens,
     troubles,
+    use,
     vessels,
 )
 from drc.api.access import Here, Routes
 from drc.api.capacity import Capacity
 from drc.api.context import Context
 from drc.api.doorbell import Doorbell
+from drc.api.measured import Measured
 from drc.api.problems import RESPONSES
 from drc.api.provider import Provider
 from drc.api.queue import serve_queue
@@ -48,7 +51,7 @@ from drc.sshca import Authority
 
 MODULES = (
     *(sessions, tokens, keys, certificates, audit),
-    *(vessels, idle, clicks, logs, fleetwide, troubles, images, targets, events, conduct),
+    *(vessels, use, idle, clicks, logs, fleetwide, troubles, images, targets, events, conduct),
 )
 """Whose routes the API has, beside its own."""
 
@@ -69,6 +72,8 @@ def open_context(settings: ApiSettings) -> Context:
     db = Database(settings.database_url.shown, name="drc-api")
     fleet.make_audit_partitions(db)
     doorbell, stream, waker = Doorbell(db), Stream(db), Waker()
+    measured = Measured(settings.prometheus) if settings.prometheus else None
+    measuring = [measured.close] if measured else []
     context = Context(
         db=db,
         verifier=verifier,
@@ -82,8 +87,9 @@ def open_context(settings: ApiSettings) -> Context:
         default_image=settings.image,
         login=settings.login,
         roles=roles,
+        measured=measured,
         provider=provider_of(settings.login),
-        closers=[waker.close, stream.close, doorbell.close, db.close],
+        closers=[waker.close, stream.close, doorbell.close, db.close, *measuring],
     )
     waker.start(lambda: serve_queue(context))
     return context
@@ -118,6 +124,7 @@ def create_app(context: Context) -> FastAPI:
     app.include_router(operations.router)
     handlers.install(app)
     app.add_middleware(limits.Guard)
+    app.add_middleware(request.Identified)
     app.add_middleware(audit.Acting)
     app.add_middleware(metrics.Timing)
     return app
@@ -139,6 +146,7 @@ def serve(settings: ApiSettings) -> None:
         port=settings.port,
         log_level="warning",
         access_log=False,
+        log_config=None,  # its lines are written as ours are
         timeout_graceful_shutdown=3,
         proxy_headers=settings.proxy is not None,
         forwarded_allow_ips=settings.proxy,

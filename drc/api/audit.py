@@ -87,6 +87,10 @@ def read(
     who: Text = None,
     action: Text = None,
     target: Text = None,
+    request: Annotated[
+        str | None,
+        Query(pattern="^[A-Za-z0-9-]{4,64}$", description="how its request's id begins"),
+    ] = None,
     refused: bool | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
@@ -96,8 +100,8 @@ def read(
     """What was done and what was refused, the latest first."""
     id, at = place(before) if before else (None, None)
     rows = fleet.read_audit(
-        here.db, who=who, action=action, target=target, refused=refused, since=since, until=until,
-        before_id=id, before_at=at, count=count,
+        here.db, who=who, action=action, target=target, begins=request, refused=refused,
+        since=since, until=until, before_id=id, before_at=at, count=count,
     )  # fmt: skip
     return [Entry(**row) for row in rows]
 

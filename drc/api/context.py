@@ -17,6 +17,7 @@ from drc.api.limits import (
     STRANGERS_PER_SECOND,
     Budget,
 )
+from drc.api.measured import Measured
 from drc.api.provider import Provider
 from drc.api.roles import Roles
 from drc.api.stream import Stream
@@ -43,6 +44,7 @@ class Context:
     default_image: str
     login: LoginSettings
     roles: Roles
+    measured: Measured | None
     provider: Provider | None
     announced: Announced | None = None
     """Where its metrics are; None: nobody is to look for them."""

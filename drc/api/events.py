@@ -23,6 +23,13 @@ async def events(
     here: Here,
     vessel: Annotated[str | None, Query(description="of this vessel of yours only")] = None,
     everybody: Annotated[bool, Query(description="needs vessels:read:any")] = False,
+    request: Annotated[
+        str | None,
+        Query(
+            pattern="^[A-Za-z0-9-]{4,64}$",
+            description="caused by the request whose id begins like that",
+        ),
+    ] = None,
     after: Annotated[str | None, Query(description="a place; 0-0 is the beginning")] = None,
     follow: Annotated[bool, Query(description="false: end with the last one there is")] = True,
     last_event_id: Annotated[str | None, Header()] = None,
@@ -35,7 +42,7 @@ async def events(
     begin = parse_place(place) if place else await run_in_threadpool(fleet.read_place, here.db)
     whose = None if everybody and not id else owner["id"]
     return StreamingResponse(
-        here.stream.follow(begin, whose, id, on=follow, life=LIFE),
+        here.stream.follow(begin, whose, id, request=request, on=follow, life=LIFE),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )

@@ -12,6 +12,7 @@ from drc.api.context import context_of
 from drc.api.problems import HEADERS, of_error, problem
 from drc.db import actor
 from drc.errors import BadInput, DrcError, TooMany
+from drc.log import HEADER, bound, new_request
 
 log = logging.getLogger("drc.api")
 
@@ -47,7 +48,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     def bug(request: Request, failed: Exception) -> JSONResponse:
-        log.exception("%s %s", request.method, request.url.path, exc_info=failed)
-        answer = problem(500, "bug", "The API met a bug; its log has the details.")
-        answer.headers.update(HEADERS)
+        id = request.scope.get("request_id") or new_request()
+        with bound(request=id):  # this is outside of what bound it
+            log.exception("%s %s", request.method, request.url.path, exc_info=failed)
+            answer = problem(500, "bug", "The API met a bug; its log has the details.")
+        answer.headers.update({**HEADERS, HEADER: id})
         return answer

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from drc.api.metrics import ERRORS
 from drc.errors import DrcError
+from drc.log import bound_request
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -25,6 +26,7 @@ class Problem(BaseModel):
     title: str
     code: Annotated[str, Field(description="the error's name, for programs")]
     hint: Annotated[str, Field(description="what to type or do")] = ""
+    request_id: Annotated[str, Field(description="by which the API's log knows it")] = ""
 
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -41,12 +43,14 @@ def problem(status: int, code: str, message: str, hint: str = "") -> JSONRespons
     ERRORS.labels(code).inc()
     # a message may quote what was sent, and JSON can spell halves of letters, which UTF-8 cannot
     message = message.encode(errors="replace").decode()
-    body = {"type": "about:blank", "status": status, "title": message, "code": code}
+    body: dict[str, Any] = {"type": "about:blank", "status": status, "title": message, "code": code}
     headers = {"Retry-After": "1"} if status in (429, 503) else {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if hint:
         body["hint"] = hint
+    if request := bound_request():
+        body["request_id"] = request
     return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 

@@ -40,12 +40,15 @@ def parse_place(text: str) -> Place:
 class Follower:
     owner_id: int | None
     vessel_id: str | None
+    request: str | None
     loop: asyncio.AbstractEventLoop
     queue: asyncio.Queue[Row | None] = field(default_factory=lambda: asyncio.Queue(BEHIND))
 
     def wants(self, row: Row) -> bool:
-        return self.owner_id in (None, row["owner_id"]) and (
-            self.vessel_id is None or self.vessel_id == str(row["vessel_id"])
+        return (
+            self.owner_id in (None, row["owner_id"])
+            and self.vessel_id in (None, str(row["vessel_id"]))
+            and (row["request"] or "").startswith(self.request or "")
         )
 
     def put(self, row: Row | None) -> None:
@@ -109,15 +112,17 @@ class Stream:
         owner_id: int | None,
         vessel_id: str | None,
         *,
+        request: str | None = None,
         on: bool = True,
         life: float = math.inf,
     ) -> AsyncIterator[str]:
         """The events after a place, then (if `on`) those that come, as server-sent events.
 
-        `owner_id` None: everybody's, and then of every vessel. `life`: seconds after which it ends,
+        `owner_id` None: everybody's, and then of every vessel. `request`: how the id of what caused
+        them begins. `life`: seconds after which it ends,
         so that whoever follows shows again who they are.
         """
-        me = Follower(owner_id, vessel_id, asyncio.get_running_loop())
+        me = Follower(owner_id, vessel_id, request, asyncio.get_running_loop())
         self.followers.add(me)  # before catching up, so that nothing falls between
         try:
             yield ": hello\n\n"
@@ -125,7 +130,8 @@ class Stream:
                 rows = await run_in_threadpool(self._before, after, owner_id, vessel_id)
                 for row in rows:
                     after = row["xid"], row["id"]
-                    yield encode(row)
+                    if me.wants(row):
+                        yield encode(row)
                 if len(rows) < 500:
                     break
             end = time.monotonic() + life
@@ -158,6 +164,7 @@ def event_view(row: Row) -> dict[str, Any]:
         "vessel": row["vessel"],
         "vessel_id": str(row["vessel_id"]) if row["vessel_id"] else None,
         "attempt": row["attempt"],
+        "request": row["request"],
         **row["data"],
     }
 

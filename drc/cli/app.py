@@ -12,6 +12,7 @@ from drc.cli import (
     database,
     doctor,
     enter,
+    events,
     extend,
     fleet,
     idle,
@@ -23,6 +24,7 @@ from drc.cli import (
     queues,
     tailnet,
     tokens,
+    top,
     up,
     vessels,
 )
@@ -32,8 +34,11 @@ class Boundary(typer.core.TyperGroup):
     """Expected errors → a sentence and a hint, Ctrl-C → 130, a bug → 3 and the path of a log."""
 
     def invoke(self, ctx: Any) -> Any:
+        from drc.log import bound, new_request
+
         try:
-            return super().invoke(ctx)
+            with bound(request=new_request()):
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
         except BrokenPipeError:
@@ -46,12 +51,14 @@ class Boundary(typer.core.TyperGroup):
 
 def explain(failed: Exception) -> int:
     """Say what happened on stderr. Returns the exit status."""
-    from drc.errors import DrcError
+    from drc.errors import DrcError, Refused
 
     if isinstance(failed, DrcError):
         typer.secho(failed.message, fg="red", err=True)
         if failed.hint:
             typer.secho(f"  {failed.hint}", dim=True, err=True)
+        if failed.request_id and not isinstance(failed, Refused):
+            typer.secho(f"  In the API's log it is {failed.request_id}.", dim=True, err=True)
         return failed.exit_code
     import tempfile
     import traceback
@@ -107,8 +114,9 @@ app.command()(idle.why)
 app.command()(idle.keep)
 app.command()(vessels.stop)
 app.command()(vessels.logs)
-app.command()(vessels.events)
+app.command()(events.events)
 app.command()(fleet.gpus)
+app.command()(top.top)
 app.add_typer(joining.app, name="host")
 app.add_typer(queues.app, name="queue")
 app.add_typer(keys.app, name="key")

@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
+from drc.cli.events import SHORT, Request
+
 ASK = typer.Option
 PAGE = 1000
 
@@ -12,6 +14,7 @@ def audit(
     who: Annotated[str | None, ASK(help="By whom: a name as the audit shows it.")] = None,
     action: Annotated[str | None, ASK(help="A permission, like vessels:stop; or login.")] = None,
     on: Annotated[str | None, ASK(help="The name of a vessel, host, queue or key.")] = None,
+    request: Request = None,
     refused: Annotated[
         bool | None, ASK("--refused/--done", help="Only what was refused, or only what was done.")
     ] = None,
@@ -29,6 +32,7 @@ def audit(
         "who": who,
         "action": action,
         "target": on,
+        "request": request,
         "refused": refused,
         "since": since and moment(since),
         "until": until and moment(until),
@@ -41,7 +45,10 @@ def audit(
     if not found:
         say("Nothing of that kind is written down.")
         return
-    table(("WHEN", "WHO", "FROM", "ACTION", "ON", "RESULT"), [row(e) for e in reversed(found)])
+    table(
+        ("WHEN", "WHO", "FROM", "ACTION", "ON", "RESULT", "REQUEST"),
+        [row(e) for e in reversed(found)],
+    )
     if len(found) == count:
         say(f"  The latest {count}; -n {count * 10} shows more.", dim=True)
 
@@ -70,7 +77,7 @@ def row(entry: dict[str, Any]) -> tuple[str, ...]:
     who = f"{entry['who']}, by {via}" if via else entry["who"]
     return (
         f"{at:%Y-%m-%d %H:%M:%S}", who, address, entry["action"], entry["target"] or "-",
-        entry["result"],
+        entry["result"], (entry["actor"].get("request") or "-")[:SHORT],
     )  # fmt: skip
 
 

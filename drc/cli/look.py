@@ -1,6 +1,9 @@
 """How things look in a terminal: columns, colours, ages. stdout is data, stderr is talk."""
 
+import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,9 +31,33 @@ COLOURS = {
 
 
 def colour(word: str) -> str:
-    """A state in its colour, where standard output is a terminal."""
+    """A state in its colour."""
     fg = COLOURS.get(word)
-    return typer.style(word, fg=fg) if fg and sys.stdout.isatty() else word
+    return paint(word, fg=fg) if fg else word
+
+
+def has_colour() -> bool:
+    """Whether standard output is a terminal whose owner wants colours (https://no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def paint(text: str, **style: Any) -> str:
+    return typer.style(text, **style) if has_colour() else text
+
+
+def dim(text: str) -> str:
+    return paint(text, dim=True)
+
+
+def width() -> int:
+    """Of the terminal, or as COLUMNS says."""
+    return shutil.get_terminal_size().columns
+
+
+def folded(text: str, margin: int) -> list[str]:
+    """As lines that fit beside a margin, on a terminal; elsewhere as one, to be searched."""
+    room = width() - margin
+    return textwrap.wrap(text, room) if sys.stdout.isatty() and room > 20 else [text]
 
 
 def say(text: str = "", **style: Any) -> None:
@@ -52,7 +79,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     title = "  ".join(word.ljust(width) for word, width in zip(head, widths, strict=True)).rstrip()
-    print(typer.style(title, bold=True) if sys.stdout.isatty() else title)
+    print(paint(title, bold=True))
     for row in rows:
         cells = [
             colour(cell) + " " * (width - len(cell))

@@ -134,16 +134,36 @@ def warn(found: list[dict[str, Any]]) -> None:
             say(f"{name} ends in {until(vessel['ends_at'])}.  drc extend {name}  keeps it.")
 
 
-def show(name: EverName, id: Id = None, json: Json = False) -> None:
-    """One vessel: what it has, where it is, how it is entered. Of those that ended, the last."""
+def show(
+    name: EverName,
+    id: Id = None,
+    live: Annotated[bool, typer.Option("--live", "-l", help="Again every 2 s.")] = False,
+    json: Json = False,
+) -> None:
+    """One vessel: what it has and does, where it is, how it is entered. Of those that ended, the
+    last.
+    """
     from drc.cli.account import get, print_json
+    from drc.cli.live import live as go_on
+
+    if json:
+        return print_json(get(f"/v1/vessels/{name}", id=id))
+    return go_on(lambda: screen(name, id, short=live), once=not live)
+
+
+LIVE = ("vessel", "state", "why", "line", "waits for", "host", "gpus", "share", "ends in")
+"""What `drc show --live` says besides what goes on, so that all of it fits."""
+
+
+def screen(name: str, id: str | None, *, short: bool) -> list[str]:
+    from drc.cli.account import get
+    from drc.cli.use import now
 
     vessel = get(f"/v1/vessels/{name}", id=id)
-    if json:
-        return print_json(vessel)
-    for label, value in described(vessel):
-        print(f"{label:<10}{value}")
-    return None
+    does = now(get(f"/v1/vessels/{name}/use")) if vessel["state"] in ("starting", "running") else []
+    lines = [line for line in described(vessel) if not short or line[0] in LIVE]
+    lines += [("" if index else "now", line) for index, line in enumerate(does)]
+    return [f"{label:<10}{value}" for label, value in lines]
 
 
 def described(vessel: dict[str, Any]) -> list[tuple[str, str]]:
@@ -251,43 +271,3 @@ def told(answer: dict[str, Any]) -> list[str]:
     elif not answer["log"]:
         said.append("It said nothing.")
     return said
-
-
-def events(
-    name: Annotated[
-        str | None,
-        typer.Argument(
-            help="One vessel; all of yours without.",
-            callback=possible,
-            autocompletion=complete.ever,
-        ),
-    ] = None,
-    everybody: Annotated[
-        bool, typer.Option("--all", "-a", help="To everybody's, and to hosts.")
-    ] = False,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they come.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-) -> None:
-    """What happened to your vessels."""
-    import json as encoder
-
-    from drc.cli.account import client
-    from drc.cli.look import colour
-
-    for event in client().events(after="0-0", vessel=name, follow=follow, everybody=everybody):
-        if json:
-            print(encoder.dumps(event), flush=True)
-            continue
-        if event["kind"] == "building" and not event.get("line", "").startswith("Step "):
-            continue  # what a build says between its steps is for who waits for it
-        more = {
-            k: v
-            for k, v in event.items()
-            if k not in ("at", "kind", "vessel", "vessel_id", "attempt")
-        }
-        detail = "  ".join(f"{key}: {value}" for key, value in more.items() if value)
-        when = event["at"][:19].replace("T", " ")
-        print(
-            f"{when}  {event['vessel'] or '':<16}  {colour(event['kind'])}  {detail}".rstrip(),
-            flush=True,
-        )

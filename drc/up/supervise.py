@@ -16,6 +16,7 @@ from pathlib import Path
 
 from drc.config import BUILD_ENVIRONMENT, is_heard
 from drc.errors import DrcError
+from drc.log import begin
 from drc.up import prometheus
 from drc.up.postgres import Postgres
 from drc.up.state import USER, Choices, State
@@ -69,6 +70,8 @@ def programs(state: State, choices: Choices, postgres: Postgres) -> list[Program
     }
     if choices.metrics:
         undertaker.setdefault("DRC_PROMETHEUS_URL", prometheus.url(choices))
+    if "DRC_PROMETHEUS_URL" in undertaker:
+        api["DRC_PROMETHEUS_URL"] = undertaker["DRC_PROMETHEUS_URL"]
     exporter = [python, "-m", "drc.up.exporter", str(prometheus.ports(choices)[1]),
                 str(prometheus.usage_file(state))]  # fmt: skip
     measuring = [
@@ -106,6 +109,7 @@ class Supervisor:
                     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                     "LANG": "C.UTF-8",
                     "PYTHONUNBUFFERED": "1",
+                    "DRC_LOG_LEVEL": os.environ.get("DRC_LOG_LEVEL", ""),
                     **program.env,
                 },
                 stdin=subprocess.DEVNULL,
@@ -172,7 +176,7 @@ class Supervisor:
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    begin()
     state = State(Path(sys.argv[1]))
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd wants it; packages make it at boot
     postgres = Postgres(state.path("postgres"), USER)

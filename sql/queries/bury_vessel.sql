@@ -34,8 +34,9 @@ u AS (
 l AS (
   UPDATE held SET until_at = now() FROM g WHERE held.gpu_id = g.id AND held.until_at IS NULL
 )
-INSERT INTO event (kind, owner_id, vessel_id, attempt, data)
+INSERT INTO event (kind, owner_id, vessel_id, attempt, data, request)
 SELECT state, owner_id, id, attempt,
-       jsonb_build_object('reason', reason, 'freed', (SELECT coalesce(sum(freed), 0) FROM n))
+       jsonb_build_object('reason', reason, 'freed', (SELECT coalesce(sum(freed), 0) FROM n)),
+       %(request)s::text
 FROM v
 RETURNING kind AS state

@@ -16,7 +16,8 @@ w AS (
   UPDATE outbox SET claimed_by = %(conductor)s::text, lease_until = now() + %(lease)s::interval,
                     tries = outbox.tries + 1
   FROM due WHERE outbox.id = due.id
-  RETURNING outbox.id, verb, outbox.host_id, vessel_id, attempt, generation, tries, build_id
+  RETURNING outbox.id, verb, outbox.host_id, vessel_id, attempt, generation, tries, build_id,
+            request
 ),
 waiting AS MATERIALIZED (
   SELECT b.host_id, b.number
@@ -33,7 +34,8 @@ b AS (
   WHERE berth.host_id = waiting.host_id AND berth.number = waiting.number
   RETURNING berth.number
 )
-SELECT w.id, w.verb, w.host_id, w.vessel_id, w.attempt, w.generation, w.tries,
+SELECT w.id, w.verb, w.host_id, w.vessel_id, w.attempt, w.generation, w.tries, w.request,
+       h.name AS host,
        coalesce((SELECT number FROM b),
                 (SELECT number FROM berth o WHERE o.vessel_id = w.vessel_id)) AS berth,
        v.name, v.state, v.save, coalesce(v.image, i.image) AS image, v.wants_digest AS digest, w.build_id,
@@ -43,6 +45,7 @@ SELECT w.id, w.verb, w.host_id, w.vessel_id, w.attempt, w.generation, w.tries,
                  WHERE g.host_id = v.host_id AND g.vessel_id = coalesce(v.shares_id, v.id)
                    AND NOT g.simulated), '{}') AS gpu_uuids
 FROM w
+LEFT JOIN host h ON h.id = w.host_id
 LEFT JOIN vessel v ON v.id = w.vessel_id
 LEFT JOIN owner o ON o.id = v.owner_id
 LEFT JOIN address a ON (a.owner_id, a.name) = (v.owner_id, v.name)

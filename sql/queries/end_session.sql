@@ -11,4 +11,4 @@ a AS (
          jsonb_build_object('session', id)
   FROM s
 )
-SELECT id, queue_keys(owner_id) AS vessels FROM s
+SELECT id, queue_keys(owner_id, %(request)s::text) AS vessels FROM s

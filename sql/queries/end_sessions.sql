@@ -19,4 +19,4 @@ a AS (
   FROM s
 )
 SELECT s.id, s.client, told.vessels
-FROM (SELECT queue_keys(%(owner_id)s::bigint) AS vessels) told LEFT JOIN s ON true
+FROM (SELECT queue_keys(%(owner_id)s::bigint, %(request)s::text) AS vessels) told LEFT JOIN s ON true

@@ -18,9 +18,9 @@ WITH v AS (
   RETURNING id, owner_id, name, attempt, ends_at
 ),
 e AS (
-  INSERT INTO event (kind, owner_id, vessel_id, attempt, data)
+  INSERT INTO event (kind, owner_id, vessel_id, attempt, data, request)
   SELECT 'extended', owner_id, id, attempt,
-         jsonb_build_object('ends_at', date_trunc('second', ends_at))
+         jsonb_build_object('ends_at', date_trunc('second', ends_at)), %(request)s::text
   FROM v
 ),
 a AS (

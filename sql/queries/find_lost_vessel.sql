@@ -5,6 +5,6 @@ WITH v AS (
   WHERE id = %(id)s::uuid AND attempt = %(attempt)s::int AND state = ANY (%(sources)s::text[])
   RETURNING id, owner_id, attempt, state
 )
-INSERT INTO event (kind, owner_id, vessel_id, attempt, data)
-SELECT state, owner_id, id, attempt, %(data)s::jsonb FROM v
+INSERT INTO event (kind, owner_id, vessel_id, attempt, data, request)
+SELECT state, owner_id, id, attempt, %(data)s::jsonb, %(request)s::text FROM v
 RETURNING vessel_id

@@ -21,9 +21,10 @@ k AS (
   RETURNING v.id, v.owner_id, v.name, v.attempt, i.kept_until, i.keeps_left
 ),
 e AS (
-  INSERT INTO event (kind, owner_id, vessel_id, attempt, data)
+  INSERT INTO event (kind, owner_id, vessel_id, attempt, data, request)
   SELECT 'kept', owner_id, id, attempt,
-         jsonb_build_object('until', date_trunc('second', kept_until), 'why', %(why)s::text)
+         jsonb_build_object('until', date_trunc('second', kept_until), 'why', %(why)s::text),
+         %(request)s::text
   FROM k
 ),
 a AS (

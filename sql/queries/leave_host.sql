@@ -14,7 +14,8 @@ a AS (
          jsonb_build_object('verb', 'remove')
   FROM h
 )
-INSERT INTO outbox (verb, host_id) SELECT 'leave', id FROM h
+INSERT INTO outbox (verb, host_id, request) SELECT 'leave', id, %(request)s::text FROM h
 ON CONFLICT (host_id) WHERE verb = 'leave' DO UPDATE
-SET generation = outbox.generation + 1, tries = 0, run_at = clock_timestamp()
+SET generation = outbox.generation + 1, tries = 0, run_at = clock_timestamp(),
+    request = EXCLUDED.request
 RETURNING host_id

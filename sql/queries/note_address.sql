@@ -20,9 +20,10 @@ a AS (
   ON CONFLICT (owner_id, name) DO UPDATE
   SET ipv4 = EXCLUDED.ipv4, ipv6 = EXCLUDED.ipv6, dns_name = EXCLUDED.dns_name, since = now()
 )
-INSERT INTO event (kind, owner_id, vessel_id, attempt, data)
+INSERT INTO event (kind, owner_id, vessel_id, attempt, data, request)
 SELECT 'joined', owner_id, id, attempt,
        jsonb_strip_nulls(jsonb_build_object('address', %(ipv4)s::text, 'name', %(dns_name)s::text,
-                                            'instead_of', %(instead_of)s::text))
+                                            'instead_of', %(instead_of)s::text)),
+       %(request)s::text
 FROM v
 RETURNING vessel_id

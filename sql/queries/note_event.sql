@@ -29,6 +29,6 @@ i AS (
   WHERE %(kind)s::text = 'image_ready' AND %(data)s::jsonb->>'layer' IS NOT NULL
   ON CONFLICT DO NOTHING
 )
-INSERT INTO event (kind, owner_id, vessel_id, attempt, data)
-SELECT %(kind)s::text, owner_id, id, attempt, %(data)s::jsonb FROM v
+INSERT INTO event (kind, owner_id, vessel_id, attempt, data, request)
+SELECT %(kind)s::text, owner_id, id, attempt, %(data)s::jsonb, %(request)s::text FROM v
 RETURNING vessel_id

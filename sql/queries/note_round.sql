@@ -19,9 +19,9 @@ m AS (
   ON CONFLICT (what) DO UPDATE SET n = mended.n + EXCLUDED.n
 ),
 s AS (
-  INSERT INTO event (kind, owner_id, vessel_id, attempt, data)
+  INSERT INTO event (kind, owner_id, vessel_id, attempt, data, request)
   SELECT 'stranger', v.owner_id, v.id, v.attempt,
-         s.stranger || jsonb_build_object('host', h.name, 'index', g.idx)
+         s.stranger || jsonb_build_object('host', h.name, 'index', g.idx), %(request)s::text
   FROM h
   CROSS JOIN jsonb_array_elements(%(strangers)s::jsonb) AS s (stranger)
   LEFT JOIN gpu g ON g.host_id = h.id AND g.uuid = s.stranger->>'gpu' AND NOT g.removed
@@ -31,8 +31,8 @@ s AS (
     WHERE (b.stranger->>'gpu', b.stranger->>'pid') = (s.stranger->>'gpu', s.stranger->>'pid'))
 ),
 o AS (
-  INSERT INTO outbox (verb, host_id)
-  SELECT 'probe', h.id FROM h
+  INSERT INTO outbox (verb, host_id, request)
+  SELECT 'probe', h.id, %(request)s::text FROM h
   WHERE EXISTS (
     SELECT FROM (SELECT uuid FROM gpu WHERE gpu.host_id = h.id AND NOT removed AND NOT simulated
                  AND ill IS NULL) b

@@ -11,8 +11,8 @@ i AS (
   SELECT %(image)s::text, host_id, true, NULL FROM v WHERE %(image)s::text IS NOT NULL
   ON CONFLICT DO NOTHING
 )
-INSERT INTO event (kind, owner_id, vessel_id, attempt, data)
+INSERT INTO event (kind, owner_id, vessel_id, attempt, data, request)
 SELECT CASE WHEN %(image)s::text IS NULL THEN 'not_saved' ELSE 'saved' END, owner_id, id, attempt,
-       jsonb_strip_nulls(jsonb_build_object('reason', %(reason)s::text))
+       jsonb_strip_nulls(jsonb_build_object('reason', %(reason)s::text)), %(request)s::text
 FROM v
 RETURNING vessel_id

@@ -9,7 +9,8 @@ a AS (
          jsonb_build_object('verb', 'probe')
   FROM h
 )
-INSERT INTO outbox (verb, host_id) SELECT 'probe', id FROM h
+INSERT INTO outbox (verb, host_id, request) SELECT 'probe', id, %(request)s::text FROM h
 ON CONFLICT (host_id) WHERE verb = 'probe' DO UPDATE
-SET generation = outbox.generation + 1, tries = 0, run_at = clock_timestamp()
+SET generation = outbox.generation + 1, tries = 0, run_at = clock_timestamp(),
+    request = EXCLUDED.request
 RETURNING host_id

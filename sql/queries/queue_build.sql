@@ -21,5 +21,5 @@ a AS (
          jsonb_build_object('host', host_id)
   FROM b
 )
-INSERT INTO outbox (verb, host_id, build_id) SELECT 'layer', host_id, id FROM b
+INSERT INTO outbox (verb, host_id, build_id, request) SELECT 'layer', host_id, id, %(request)s::text FROM b
 RETURNING build_id AS id

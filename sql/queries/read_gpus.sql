@@ -1,7 +1,7 @@
 -- Every GPU, where it is and who holds it.
 -- Parameters: none. Zero rows: there is none.
 SELECT g.uuid, g.idx AS index, g.name, g.model, g.memory_mib, g.simulated, g.parent, g.island,
-       g.ill, h.open, h.name AS host,
+       g.ill, g.measured, h.open, h.queues, h.name AS host,
        v.name AS vessel, o.login AS owner, v.state
 FROM gpu g
 JOIN host h ON h.id = g.host_id

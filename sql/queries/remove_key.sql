@@ -15,4 +15,4 @@ a AS (
          jsonb_build_object('removed', fingerprint)
   FROM k
 )
-SELECT id, queue_keys(owner_id) AS vessels FROM k
+SELECT id, queue_keys(owner_id, %(request)s::text) AS vessels FROM k

@@ -24,6 +24,6 @@ a AS (
          jsonb_build_object('session', id, 'why', 'an old refresh token of it was used')
   FROM renewed WHERE ended_at IS NOT NULL
 )
-SELECT CASE WHEN r.ended_at IS NOT NULL THEN queue_keys(r.owner_id) END AS vessels,
+SELECT CASE WHEN r.ended_at IS NOT NULL THEN queue_keys(r.owner_id, %(request)s::text) END AS vessels,
        r.name, r.generation, r.ended_at IS NOT NULL AS ended, r.expires_at, o.subject
 FROM renewed r JOIN owner o ON o.id = r.owner_id

@@ -95,20 +95,22 @@ v AS (
   INSERT INTO vessel AS v
          (id, owner_id, name, state, queues, gpus, models, gpu_memory_mib, wants_millicpus,
           wants_memory_mib, wants_host_id, shm_mib, image, wants_digest, env, lifetime, shape, host_id, millicpus,
-          memory_mib, ends_at, token_hash, idempotency_key, request_hash)
+          memory_mib, ends_at, token_hash, idempotency_key, request_hash,
+          request)
   SELECT %(id)s::uuid, %(owner_id)s::bigint, %(name)s::text,
          CASE WHEN f.host_id IS NULL THEN 'queued' ELSE 'reserved' END, %(queues)s::text[],
          %(gpus)s::smallint, %(models)s::text[], %(gpu_memory_mib)s::int, %(millicpus)s::int,
          %(memory_mib)s::int, %(host_id)s::int, %(shm_mib)s::int, %(image)s::text,
          %(digest)s::text, %(env)s::jsonb, %(lifetime)s::interval, %(shape)s::bigint, f.host_id, f.millicpus, f.memory_mib,
          now() + %(lifetime)s::interval, %(token_hash)s::bytea, %(idempotency_key)s::text,
-         %(request_hash)s::bytea
+         %(request_hash)s::bytea, %(request)s::text
   FROM (VALUES (1)) one LEFT JOIN fit f ON true
   ON CONFLICT (id) DO UPDATE
   SET state = 'reserved', state_since = clock_timestamp(), host_id = EXCLUDED.host_id,
       millicpus = EXCLUDED.millicpus, memory_mib = EXCLUDED.memory_mib, ends_at = EXCLUDED.ends_at
   WHERE v.state = 'queued' AND EXCLUDED.host_id IS NOT NULL
-  RETURNING v.id, v.owner_id, v.name, v.state, v.attempt, v.host_id, v.millicpus, v.memory_mib
+  RETURNING v.id, v.owner_id, v.name, v.state, v.attempt, v.host_id, v.millicpus, v.memory_mib,
+            v.request
 ),
 h AS (
   UPDATE host h
@@ -132,12 +134,13 @@ l AS (
   INSERT INTO held (vessel_id, attempt, gpu_id) SELECT vessel_id, attempt, gpu_id FROM g
 ),
 o AS (
-  INSERT INTO outbox (verb, host_id, vessel_id, attempt)
-  SELECT 'start', v.host_id, v.id, v.attempt FROM v WHERE v.host_id IS NOT NULL
+  INSERT INTO outbox (verb, host_id, vessel_id, attempt, request)
+  SELECT 'start', v.host_id, v.id, v.attempt, v.request FROM v WHERE v.host_id IS NOT NULL
 ),
 e AS (
-  INSERT INTO event (kind, owner_id, vessel_id, attempt, data)
-  SELECT v.state, v.owner_id, v.id, v.attempt, jsonb_build_object('name', v.name, 'host', h.name)
+  INSERT INTO event (kind, owner_id, vessel_id, attempt, data, request)
+  SELECT v.state, v.owner_id, v.id, v.attempt, jsonb_build_object('name', v.name, 'host', h.name),
+         v.request
   FROM v JOIN h ON true
 ),
 a AS (

@@ -11,6 +11,6 @@ a AS (
   SELECT %(actor)s::jsonb, 'keys:write', fingerprint, jsonb_build_object('revoked', serial) FROM c
 ),
 q AS (
-  SELECT queue_keys(owner_id) AS vessels FROM (SELECT DISTINCT owner_id FROM c) o
+  SELECT queue_keys(owner_id, %(request)s::text) AS vessels FROM (SELECT DISTINCT owner_id FROM c) o
 )
 SELECT serial FROM c, q

@@ -9,4 +9,4 @@ a AS (
   INSERT INTO audit (actor, action, target, detail)
   SELECT %(actor)s::jsonb, 'tokens:issue', name, jsonb_build_object('revoked', id) FROM t
 )
-SELECT id, queue_keys(owner_id) AS vessels FROM t
+SELECT id, queue_keys(owner_id, %(request)s::text) AS vessels FROM t

@@ -21,12 +21,12 @@ h AS MATERIALIZED (
 v AS (
   INSERT INTO vessel (id, owner_id, name, state, queues, gpus, gpu_memory_mib, wants_millicpus,
                       wants_memory_mib, shm_mib, image, wants_digest, env, lifetime, shape, shares_id, host_id,
-                      millicpus, memory_mib, ends_at, token_hash, idempotency_key, request_hash)
+                      millicpus, memory_mib, ends_at, token_hash, idempotency_key, request_hash, request)
   SELECT %(id)s::uuid, %(owner_id)s::bigint, %(name)s::text, 'reserved', %(queues)s::text[], 0, 0,
          %(millicpus)s::int, %(memory_mib)s::int, %(shm_mib)s::int, %(image)s::text, %(digest)s::text, %(env)s::jsonb,
          %(lifetime)s::interval, %(shape)s::bigint, %(shares_id)s::uuid, h.id, %(millicpus)s::int,
          %(memory_mib)s::int, now() + %(lifetime)s::interval, %(token_hash)s::bytea,
-         %(idempotency_key)s::text, %(request_hash)s::bytea
+         %(idempotency_key)s::text, %(request_hash)s::bytea, %(request)s::text
   FROM h
   RETURNING id, owner_id, name, state, attempt, host_id
 ),
@@ -36,12 +36,13 @@ u AS (
   FROM h WHERE host.id = h.id
 ),
 o AS (
-  INSERT INTO outbox (verb, host_id, vessel_id, attempt)
-  SELECT 'start', host_id, id, attempt FROM v
+  INSERT INTO outbox (verb, host_id, vessel_id, attempt, request)
+  SELECT 'start', host_id, id, attempt, %(request)s::text FROM v
 ),
 e AS (
-  INSERT INTO event (kind, owner_id, vessel_id, attempt, data)
-  SELECT v.state, v.owner_id, v.id, v.attempt, jsonb_build_object('name', v.name, 'host', h.name)
+  INSERT INTO event (kind, owner_id, vessel_id, attempt, data, request)
+  SELECT v.state, v.owner_id, v.id, v.attempt, jsonb_build_object('name', v.name, 'host', h.name),
+         %(request)s::text
   FROM v, h
 ),
 a AS (

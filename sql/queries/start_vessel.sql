@@ -5,6 +5,6 @@ WITH v AS (
   WHERE id = %(id)s::uuid AND attempt = %(attempt)s::int AND state = ANY (%(sources)s::text[])
   RETURNING id, owner_id, attempt, state
 )
-INSERT INTO event (kind, owner_id, vessel_id, attempt)
-SELECT state, owner_id, id, attempt FROM v
+INSERT INTO event (kind, owner_id, vessel_id, attempt, request)
+SELECT state, owner_id, id, attempt, %(request)s::text FROM v
 RETURNING vessel_id

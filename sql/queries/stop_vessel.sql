@@ -27,11 +27,11 @@ v AS (
   RETURNING id, owner_id, name, attempt, state, outcome, reason, host_id
 ),
 o AS (
-  INSERT INTO outbox (verb, host_id, vessel_id, attempt)
-  SELECT 'stop', host_id, id, attempt FROM v WHERE state = 'stopping'
+  INSERT INTO outbox (verb, host_id, vessel_id, attempt, request)
+  SELECT 'stop', host_id, id, attempt, %(request)s::text FROM v WHERE state = 'stopping'
   ON CONFLICT (vessel_id) WHERE verb IN ('start', 'stop') DO UPDATE
   SET verb = 'stop', generation = outbox.generation + 1, tries = 0, run_at = clock_timestamp(),
-      trouble = NULL
+      trouble = NULL, request = EXCLUDED.request
 ),
 a AS (
   INSERT INTO audit (actor, action, target, detail)
@@ -39,8 +39,8 @@ a AS (
          jsonb_build_object('id', id, 'outcome', outcome, 'reason', reason)
   FROM v
 )
-INSERT INTO event (kind, owner_id, vessel_id, attempt, data)
+INSERT INTO event (kind, owner_id, vessel_id, attempt, data, request)
 SELECT v.state, owner_id, id, attempt,
-       jsonb_build_object('reason', reason, 'outcome', outcome)
+       jsonb_build_object('reason', reason, 'outcome', outcome), %(request)s::text
 FROM v
 RETURNING kind AS state

@@ -44,9 +44,9 @@ m AS (
   FROM v JOIN j ON j.vessel_id = v.id WHERE %(kind)s::text IS NOT NULL
 ),
 e AS (
-  INSERT INTO event (kind, owner_id, vessel_id, attempt, data)
+  INSERT INTO event (kind, owner_id, vessel_id, attempt, data, request)
   SELECT 'idle', owner_id, id, attempt,
-         jsonb_build_object('rung', %(rung)s::text, 'reason', %(reason)s::text)
+         jsonb_build_object('rung', %(rung)s::text, 'reason', %(reason)s::text), %(request)s::text
   FROM v JOIN j ON j.vessel_id = v.id WHERE %(rung)s::text <> %(was)s::text
 )
 SELECT vessel_id FROM j

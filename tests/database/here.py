@@ -59,6 +59,7 @@ def context(db: Database, folder: Path, *, bells: Database | None = None) -> Ite
         default_image=IMAGE,
         login=LoginSettings(),
         roles=Roles(None),
+        measured=None,
         provider=None,
     )
     try:

@@ -35,7 +35,7 @@ def test_a_follower_that_falls_behind_is_cut_off_before_a_gap() -> None:
     """It comes back with its place; an event dropped in front of later ones would be lost."""
 
     async def overrun() -> list[Any]:
-        me = Follower(None, None, asyncio.get_running_loop(), asyncio.Queue(3))
+        me = Follower(None, None, None, asyncio.get_running_loop(), asyncio.Queue(3))
         for row in rows(1, 2, 3, 4, 5):
             me.put(row)
         seen = []
@@ -48,11 +48,14 @@ def test_a_follower_that_falls_behind_is_cut_off_before_a_gap() -> None:
 
 
 def test_a_follower_wants_its_owners_events_of_its_vessel() -> None:
-    async def wants(owner: int | None, vessel: str | None) -> list[bool]:
-        me = Follower(owner, vessel, asyncio.get_running_loop())
-        events = [(1, "a"), (1, "b"), (2, "a"), (None, "a"), (1, None)]
-        return [me.wants({"owner_id": o, "vessel_id": v}) for o, v in events]
+    async def wants(
+        owner: int | None, vessel: str | None, request: str | None = None
+    ) -> list[bool]:
+        me = Follower(owner, vessel, request, asyncio.get_running_loop())
+        events = [(1, "a", "r1"), (1, "b", "r2"), (2, "a", None), (None, "a", "r2"), (1, None, "r")]
+        return [me.wants({"owner_id": o, "vessel_id": v, "request": r}) for o, v, r in events]
 
     assert asyncio.run(wants(None, None)) == [True] * 5
     assert asyncio.run(wants(1, None)) == [True, True, False, False, True]
     assert asyncio.run(wants(1, "a")) == [True, False, False, False, False]
+    assert asyncio.run(wants(None, None, "r2")) == [False, True, False, True, False]

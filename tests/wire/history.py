@@ -19,20 +19,31 @@ Story = Callable[[datetime], float | None]
 """What a GPU did at an instant, in per cent; None: nobody was told."""
 
 
-def write(path: Path, stories: Mapping[str, Story], begin: datetime, end: datetime) -> None:
-    """OpenMetrics text of DCGM_FI_DEV_GPU_UTIL, a sample a minute."""
+def write(
+    path: Path,
+    stories: Mapping[str, Story],
+    begin: datetime,
+    end: datetime,
+    more: Mapping[str, Story],
+) -> None:
+    """OpenMetrics text of DCGM_FI_DEV_GPU_UTIL, a sample a minute; `more`: of other series, by name
+    and labels, those of a name one after the other.
+    """
     with path.open("w") as out:
         out.write("# TYPE DCGM_FI_DEV_GPU_UTIL gauge\n")
+        series: dict[str, Story] = {}
         for index, (uuid, story) in enumerate(stories.items()):
             labels = (
                 f'gpu="{index % 8}",UUID="{uuid}",pci_bus_id="00000000:83:00.0",'
                 f'device="nvidia{index % 8}",modelName="NVIDIA A100",Hostname="gpu1"'
             )
+            series[f"DCGM_FI_DEV_GPU_UTIL{{{labels}}}"] = story
+        for name, story in (series | dict(more)).items():
             at = begin
             while at <= end:
                 value = story(at)
                 if value is not None:
-                    out.write(f"DCGM_FI_DEV_GPU_UTIL{{{labels}}} {value:g} {at.timestamp():.0f}\n")
+                    out.write(f"{name} {value:g} {at.timestamp():.0f}\n")
                 at += MINUTE
         out.write("# EOF\n")
 
@@ -47,11 +58,16 @@ def scraping(configuration: str) -> Iterator[str]:
 
 
 @contextmanager
-def prometheus(stories: Mapping[str, Story], begin: datetime, end: datetime) -> Iterator[str]:
+def prometheus(
+    stories: Mapping[str, Story],
+    begin: datetime,
+    end: datetime,
+    more: Mapping[str, Story] | None = None,
+) -> Iterator[str]:
     """One whose past is written. Its address."""
     with tempfile.TemporaryDirectory(prefix="drc-prometheus-") as place:
         folder = Path(place)
-        write(folder / "history", stories, begin, end)
+        write(folder / "history", stories, begin, end, more or {})
         subprocess.run(
             [tool("promtool"), "tsdb", "create-blocks-from", "openmetrics", folder / "history",
              folder / "data"],

@@ -89,7 +89,10 @@ class StandIn:
         return count
 
     def do(self, work: Work) -> None:
-        with contextlib.suppress(StaleAttempt):  # it is to stop meanwhile, which is other work
+        with (
+            work.bound(),
+            contextlib.suppress(StaleAttempt),
+        ):  # it is to stop meanwhile, which is other work
             self.attempt(work)
             if work.verb == "start" and self.until != STEPS[-1]:
                 return  # at work on it for ever; the claim stays

@@ -205,14 +205,16 @@ def test_an_operator_reads_it(operator: Terminal, drc: Terminal, host: int) -> N
     said = operator("audit")
     assert said.status == 0, said.err
     head, *rows = [row for row in lines(said.out) if row[1] != "drc"]
-    assert head == ["WHEN", "WHO", "FROM", "ACTION", "ON", "RESULT"]
-    assert [row[1:] for row in rows] == [
+    assert head == ["WHEN", "WHO", "FROM", "ACTION", "ON", "RESULT", "REQUEST"]
+    assert [row[1:-1] for row in rows] == [
         ["ada", "127.0.0.1", "vessels:create", "bert", "done"],
         ["ada", "127.0.0.1", "hosts:write", "gpu1", "forbidden"],
     ]
     refused = operator("audit", "--refused", "--json").out.splitlines()
     assert [json.loads(line)["result"] for line in refused] == ["forbidden"]
     assert "Nothing of that kind" in operator("audit", "--who", "bob").err
+    of_one = lines(operator("audit", "--request", rows[0][-1]).out)
+    assert of_one == [[*head], rows[0]]
     assert "Nothing of that kind" in operator("audit", "--until", "1h").err
     assert len(operator("audit", "--on", "bert", "--since", "1h").out.splitlines()) == 2
     assert len(operator("audit", "-n", "1").out.splitlines()) == 2

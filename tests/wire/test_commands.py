@@ -155,7 +155,7 @@ def test_events_are_what_happened_in_its_order(drc: Terminal, api: Api, standin:
     api.create("bert")
     standin.run_once()
     api.create("otter")
-    kinds = [row[2] for row in lines(drc("events", "bert").out)]
+    kinds = [row[1] for row in lines(drc("events", "bert").out)]
     assert kinds == [
         "reserved", "starting", "image_ready", "ssh_ready", "jupyter_ready", "running",
     ]  # fmt: skip

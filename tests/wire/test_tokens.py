@@ -77,6 +77,7 @@ def test_its_use_is_noted(api: Api, db: Database) -> None:
     (entry,) = run_sql(db, "SELECT who, actor FROM audit WHERE result = 'forbidden'")
     assert entry["actor"] | {"who": entry["who"]} == {
         "who": "ada", "subject": "ada", "signer": "personal", "token": "ci", "address": "127.0.0.1",
+        "request": entry["actor"]["request"],
     }  # fmt: skip
 
 
