@@ -6,6 +6,7 @@ hscontrol/grpcv1.go (0.29) and hscontrol/api/v1 (0.30).
 """
 
 import base64
+import contextlib
 import http.server
 import json
 import re
@@ -84,6 +85,8 @@ class Answer:
     """It comes when nobody waits for it anymore."""
     whole: bool = True
     """Else the connection ends in the midst of it."""
+    drips: bool = False
+    """It comes a byte at a time, each long before anybody's patience with one ends."""
 
 
 def said(status: int, body: Any, kind: str = JSON) -> Answer:
@@ -109,6 +112,11 @@ def torn() -> Answer:
     return Answer(200, '{"devices": [', {"Content-Type": JSON}, whole=False)
 
 
+def drip(head: str) -> Answer:
+    """`head`: what comes at once; after it as many letters as anybody waits for."""
+    return Answer(200, head, drips=True)
+
+
 def hang(*, takes: bool = False) -> Answer:
     return Answer(takes=takes, hangs=True)
 
@@ -130,8 +138,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         answer = self.plane.handle(asked)
         if answer.hangs:
             self.plane.ended.wait(60)
-        self.close_connection = not answer.status or not answer.whole
+        self.close_connection = not answer.status or not answer.whole or answer.drips
         if not answer.status:
+            return
+        if answer.drips:
+            self.drip(answer.text)
             return
         self.send_response(answer.status)
         length = len(answer.text.encode()) + (0 if answer.whole else 100)
@@ -139,6 +150,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(answer.text.encode())
+
+    def drip(self, head: str) -> None:
+        with contextlib.suppress(OSError):  # whoever asked has gone
+            self.wfile.write(head.encode())
+            self.wfile.flush()
+            while not self.plane.ended.wait(0.05):
+                self.wfile.write(b"x")
+                self.wfile.flush()
 
     do_GET = do_POST = do_DELETE = answer
 

@@ -18,7 +18,7 @@ from conductor.reach.plane import AddressTaken, Device
 from conductor.reach.tailscale import Tailscale
 from drc.errors import DrcError, TailnetRefused, TailnetUnreachable
 from tests.wire import planes
-from tests.wire.planes import Answer, broken, cut, hang, limited, said, torn
+from tests.wire.planes import Answer, broken, cut, drip, hang, limited, said, torn
 
 TAG = "tag:vessel"
 DEVICES = "/api/v2/tailnet/-/devices"
@@ -39,9 +39,11 @@ def api() -> Iterator[planes.Tailscale]:
 @contextlib.contextmanager
 def asking(api: planes.Tailscale, **how: Any) -> Iterator[Tailscale]:
     plane = Tailscale(TAG, url=api.url, **how)
-    with plane.web.http:
-        plane.web.http.timeout = 10
+    plane.web.http.timeout = 10
+    try:
         yield plane
+    finally:
+        plane.web.http.close()  # which another may have become
 
 
 def hasty(plane: Tailscale) -> None:
@@ -373,6 +375,71 @@ def test_a_plane_where_nothing_listens_is_unreachable(
     plane.web.patience = 0.5
     with pytest.raises(TailnetUnreachable, match=r"Tailscale does not answer: .*refused"):
         plane.devices()
+
+
+HEAD = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize(
+    "head", [HEAD + "X: ", HEAD + 'Content-Length: 99999\r\n\r\n{"x'], ids=["head", "body"]
+)
+def test_an_answer_that_comes_a_byte_at_a_time_is_not_waited_for_to_its_end(
+    api: planes.Tailscale, plane: Tailscale, head: str
+) -> None:
+    api.play(drip(head))
+    plane.web.longest, plane.web.patience = 0.5, 0
+    with pytest.raises(TailnetUnreachable, match="did not end its answer within"):
+        plane.devices()
+    plane.web.longest = 30
+    api.join("n1", "100.64.0.1", [TAG])
+    assert [device.id for device in plane.devices()] == ["n1"]
+
+
+def test_the_second_burial_does_not_wait_for_a_plane_that_is_away(
+    api: planes.Tailscale, plane: Tailscale
+) -> None:
+    api.join("n1", "100.64.0.1", [TAG])
+    api.always(broken(503), at="/device/")
+    plane.web.patience = 0.5
+    with pytest.raises(TailnetUnreachable, match="answered 503"):
+        plane.delete("n1")
+    asked = len(api.requests)
+    assert asked > 1
+    for _ in range(3):
+        with pytest.raises(TailnetUnreachable, match="did not answer just now"):
+            plane.delete("n1")
+    assert len(api.requests) == asked
+
+
+def test_burials_that_wait_already_end_with_the_first_that_is_given_up(
+    api: planes.Tailscale, plane: Tailscale
+) -> None:
+    plane.web.patience = 3600
+    api.play(broken(503), at="/device/n1")
+
+    def first_fails() -> Any:
+        plane.web.resting_until = float("inf")  # as another call's end says meanwhile
+        return {}
+
+    plane.web.authorize = first_fails
+    with pytest.raises(TailnetUnreachable, match="did not answer just now"):
+        plane.delete("n1")
+    assert len(api.requests) == 1
+
+
+def test_a_start_is_as_patient_as_before_and_when_it_is_answered_burials_go_on(
+    api: planes.Tailscale, plane: Tailscale
+) -> None:
+    api.join("n1", "100.64.0.1", [TAG])
+    api.play(broken(503), at="/device/")
+    plane.web.patience = 0
+    with pytest.raises(TailnetUnreachable):
+        plane.delete("n1")
+    plane.web.patience = 15
+    api.play(broken(503), None, at="/keys")
+    assert plane.mint("vessel") == api.keys[0]["key"]
+    plane.delete("n1")
+    assert api.devices == {}
 
 
 CALLS: dict[str, Callable[[Tailscale], Any]] = {
