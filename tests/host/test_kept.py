@@ -1,6 +1,6 @@
 """Nodes that are there before their vessels: kept, where only that keeps an address, or waiting."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ class Fixed(Tailscale):
 
     can_move = False
 
-    def mint(self, what: str) -> str:
+    def mint(self, what: str, also: Sequence[str] = ()) -> str:
         create = {"reusable": False, "ephemeral": False, "preauthorized": True, "tags": [self.tag]}
         wish = {"capabilities": {"devices": {"create": create}}, "expirySeconds": KEY_LIFE}
         return str(self.web.ask("POST", "/tailnet/-/keys", "key", wish))

@@ -20,7 +20,10 @@ from tests.tailnet.lan import Lan
 ALLOW_ALL = """\
 {
     // whoever has joined reaches everything
-    "tagOwners": {"tag:vessel": [], "tag:host": [], "tag:other": []},
+    "tagOwners": {
+        "tag:drc": [], "tag:vessel": ["tag:drc"], "tag:host": [], "tag:other": [],
+        "tag:vessel-ada": ["tag:drc"], "tag:vessel-eve": ["tag:drc"], "tag:vessel-kim": ["tag:drc"],
+    },
     "acls": [{"action": "accept", "src": ["*"], "dst": ["*:*"]}],
 }
 """
@@ -38,8 +41,9 @@ class Tailnet:
     token = "tskey-api-tests"
     client_id = "client"
     client_secret = "tskey-client-tests"
+    client_tag = "tag:drc"
+    """Whose tags the OAuth client may give to devices."""
     tag = "tag:vessel"
-    """What the OAuth client may give to devices."""
 
     def __init__(
         self,
@@ -93,7 +97,7 @@ class Tailnet:
             *self.prefix, binaries() / "tailnet", "-listen", f"{self.address}:{api}",
             "-derp-port", str(derp), "-stun-port", str(stun), "-policy", self.policy,
             "-token", f"{self.token}={self.user}",
-            "-oauth", f"{self.client_id}={self.client_secret}={self.tag}", *self.options,
+            "-oauth", f"{self.client_id}={self.client_secret}={self.client_tag}", *self.options,
         ]  # fmt: skip
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)

@@ -101,6 +101,24 @@ def test_a_key_is_for_one_ephemeral_device_with_the_tag(
     }
 
 
+def test_a_key_may_have_its_owners_tag_too(api: planes.Tailscale, client: Tailscale) -> None:
+    client.mint("vessel", ["tag:vessel-ada"])
+    create = api.keys[0]["capabilities"]["devices"]["create"]
+    assert create["tags"] == ["tag:vessel", "tag:vessel-ada"]
+
+
+def test_a_device_that_waited_is_given_its_owners_tag(
+    api: planes.Tailscale, client: Tailscale
+) -> None:
+    api.join("n1", "100.64.0.1", [TAG])
+    client.mark("n1", ["tag:vessel-ada"])
+    request = api.requests[-1]
+    assert (request.method, request.path) == ("POST", "/api/v2/device/n1/tags")
+    assert request.json == {"tags": ["tag:vessel", "tag:vessel-ada"]}
+    (found,) = client.devices()
+    assert found.tags == {"tag:vessel", "tag:vessel-ada"}
+
+
 def test_a_description_has_at_most_fifty_letters(api: planes.Tailscale, plane: Tailscale) -> None:
     plane.mint("x" * 49 + "yz")
     assert api.keys[0]["description"] == "x" * 49 + "y"
@@ -120,6 +138,7 @@ def test_devices_are_those_with_the_tag(api: planes.Tailscale, plane: Tailscale)
         ipv6="fd7a:115c:a1e0::1",
         name="host-n1.tail1.ts.net",
         made_at=datetime(2026, 11, 24, 12, 33, 52, tzinfo=UTC),
+        tags=frozenset({"tag:other", TAG}),
     )
 
 
@@ -216,6 +235,16 @@ def test_a_tag_that_the_key_may_not_give_is_refused_with_what_tailscale_says(
         "Tailscale refused: requested tags [tag:x] are invalid or not permitted"
     )
     assert len(api.requests) == 1
+
+
+def test_a_tag_that_the_policy_does_not_know_is_refused_for_a_device_too(
+    api: planes.Tailscale, plane: Tailscale
+) -> None:
+    api.join("n1", "100.64.0.1", [TAG])
+    with pytest.raises(TailnetRefused, match=r"\[tag:vessel tag:vessel-bob\] are invalid or not"):
+        plane.mark("n1", ["tag:vessel-bob"])
+    assert len(api.requests) == 1
+    assert api.devices["n1"]["tags"] == [TAG]
 
 
 def test_what_is_no_address_of_a_tailnet_is_refused(
@@ -479,7 +508,7 @@ def test_a_call_whose_answer_is_lost_is_made_again_and_has_its_effect(
 SIGN_IN = "/oauth/token"
 
 
-def test_an_oauth_client_signs_in_for_its_scopes_and_the_tag(
+def test_an_oauth_client_signs_in_for_its_scopes_and_all_of_its_tags(
     api: planes.Tailscale, client: Tailscale
 ) -> None:
     client.devices()
@@ -491,7 +520,6 @@ def test_an_oauth_client_signs_in_for_its_scopes_and_the_tag(
         "client_id": "k1",
         "client_secret": "tskey-client-k1-2",
         "scope": "auth_keys devices:core",
-        "tags": "tag:vessel",
     }
     assert second.headers["Authorization"] == f"Bearer {api.access[0]}"
 
