@@ -51,6 +51,7 @@ PERMISSIONS: Mapping[str, str] = {
     "queues:write": "Add queues, and say who may use them.",
     "metrics:read": "Read the API's metrics.",
     "audit:read": "Read who did what, and who was refused.",
+    "owners:read": "See who has accounts here, and what they are called.",
 }
 
 USE_QUEUE = "queues:use:"
@@ -82,7 +83,8 @@ ROLES: Mapping[str, frozenset[str]] = {
     "service": _VESSELS_OF_ONES_OWN,
     "researcher": _RESEARCHER,
     "lead": _LEAD,
-    "operator": _LEAD | {"hosts:write", "queues:write", "metrics:read", "audit:read"},
+    "operator": _LEAD
+    | {"hosts:write", "queues:write", "metrics:read", "audit:read", "owners:read"},
     "auditor": frozenset(
         {
             "self:read",

@@ -21,6 +21,7 @@ from drc.api import (
     limits,
     logs,
     metrics,
+    owners,
     sessions,
     sweep,
     tokens,
@@ -43,7 +44,7 @@ from drc.secret import Secrets
 from drc.sshca import Authority
 
 MODULES = (
-    *(sessions, tokens, keys, certificates, audit),
+    *(sessions, tokens, keys, certificates, owners, audit),
     *(vessels, idle, clicks, logs, fleetwide, images, events, conduct),
 )
 """Whose routes the API has, beside its own."""
