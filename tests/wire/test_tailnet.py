@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import SSHCertificate, load_ssh_public_identity
 
 from drc.cli.tailnet import SHIPPED
 from drc.db import Database
@@ -74,6 +75,22 @@ def test_jupyter_is_opened_at_the_address(api: Api, bert: str, drc: Terminal) ->
     said = drc("jupyter", bert, "--no-browser")
     assert said.status == 0
     assert said.out.startswith("http://100.81.0.7:8888/lab?token=")
+
+
+def test_the_host_certificate_names_the_address_that_was_kept(
+    api: Api, bert: str, standin: StandIn
+) -> None:
+    join(api)
+    api.raw("POST", "/v1/vessels/bert/stop")
+    standin.run_once()
+    for name, also in (("bert", [b"100.81.0.7", b"fd7a::7", b"bert-ada.x.ts.net"]), ("other", [])):
+        api.create(name)
+        work = standin.take("start")
+        certificate = load_ssh_public_identity(
+            standin.tell.secrets(work)["host_certificate"].encode()
+        )
+        assert isinstance(certificate, SSHCertificate)
+        assert certificate.valid_principals == [f"{name}.ada.drc".encode(), *also]
 
 
 def test_an_address_of_another_attempt_is_refused(api: Api, bert: str, db: Database) -> None:
