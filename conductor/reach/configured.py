@@ -13,7 +13,7 @@ from conductor.reach.tailnet import Tailnet
 from conductor.reach.tailscale import API, Tailscale
 from drc.config import need, secret
 from drc.errors import Misconfigured
-from drc.tailnet import APART, TAG, TAGS, TOGETHER
+from drc.tailnet import are_apart, tag_of
 
 GUIDE = "docs/tailscale.md"
 SECRETS = ("DRC_TAILNET_TOKEN", "DRC_TAILNET_CLIENT_SECRET")
@@ -29,21 +29,16 @@ def reach_of(environ: Mapping[str, str]) -> Reach:
             f"DRC_TAILNET is “{kind}”, which is none.",
             hint=f"local, tailscale or headscale: {GUIDE}",
         )
-    tag = environ.get("DRC_TAILNET_TAG") or TAG
-    if not re.fullmatch(TAGS, tag):
-        raise Misconfigured(f"DRC_TAILNET_TAG is “{tag}”, which is no tag.", hint=TAG)
-    plane, wait = PLANES[kind](environ, tag), environ.get("DRC_TAILNET_BERTHS") or "unjoined"
+    plane, wait = (
+        PLANES[kind](environ, tag_of(environ)),
+        environ.get("DRC_TAILNET_BERTHS") or "unjoined",
+    )
     if wait not in ("joined", "unjoined") or (wait == "joined" and not plane.can_move):
         raise Misconfigured(
             f"DRC_TAILNET_BERTHS is “{wait}”, which is none, or none that {plane.name} can serve.",
             hint=f"unjoined; or joined, with Tailscale: {GUIDE}",
         )
-    owners = environ.get("DRC_TAILNET_OWNERS") or APART
-    if owners not in (APART, TOGETHER):
-        raise Misconfigured(
-            f"DRC_TAILNET_OWNERS is “{owners}”, which is none.", hint=f"{APART}, or {TOGETHER}"
-        )
-    return Tailnet(plane, joined=wait == "joined", apart=owners == APART)
+    return Tailnet(plane, joined=wait == "joined", apart=are_apart(environ))
 
 
 def tailscale(environ: Mapping[str, str], tag: str) -> Plane:

@@ -93,9 +93,8 @@ def lines_of(text: str) -> list[str]:
 
 
 def fill(text: str, parts: Mapping[str, Sequence[str]]) -> str:
-    """`parts` between their markers; what is not between any stays to the letter.
-
-    Raises BadInput where markers are missing, twice or left open.
+    """`parts` between their markers, nothing between those of others; what is not between any stays
+    to the letter. Raises BadInput where markers are missing, twice or left open.
     """
     filled: list[str] = []
     seen: list[str] = []
@@ -126,5 +125,5 @@ def fill(text: str, parts: Mapping[str, Sequence[str]]) -> str:
 
 
 def without_tests(text: str) -> str:
-    """For Headscale, which runs them against the machines that are there."""
+    """What drc ships, for Headscale: it runs tests against the machines that are there."""
     return re.sub(r'\n\t"tests": \[\n.*?\n\t\],\n', "\n", text, flags=re.DOTALL)

@@ -34,9 +34,9 @@ def policy(
         Path | None,
         typer.Option(help="Yours. Default: the one in force; to print, the one that drc ships."),
     ] = None,
-    headscale: Annotated[
-        bool, typer.Option("--headscale", help="Without tests, which fail there at first.")
-    ] = False,
+    tests: Annotated[
+        bool, typer.Option("--tests/--no-tests", help="That nobody reaches another's vessels.")
+    ] = True,
 ) -> None:
     """Print the policy with the people of this installation, compare it with the one in force, or
     write it. Only what stands between drc's markers is replaced.
@@ -49,23 +49,21 @@ def policy(
 
     from drc.cli.look import say
     from drc.cli.policy import without_tests
-    from drc.errors import BadInput, Forbidden, NotSignedIn, Refused, Unreachable
+    from drc.errors import Forbidden, NotSignedIn, Refused, Unreachable
 
-    if headscale and (file or check or apply):
-        raise BadInput("Headscale's own command writes its policy.", hint="headscale policy set")
     if not check and not apply:
         text = read_file(file or SHIPPED)
         try:
-            text = with_people(text, os.environ)
+            text = with_people(text, os.environ, tests=tests)
         except (NotSignedIn, Forbidden, Unreachable) as failed:
             if file:
                 raise
             say(f"{failed.message} So the people in it are examples.")
-        sys.stdout.write(without_tests(text) if headscale else text)
+        sys.stdout.write(text if tests or file else without_tests(text))
         return
     live = Live(os.environ)
     found, etag = live.read()
-    wanted = with_people(read_file(file) if file else found, os.environ)
+    wanted = with_people(read_file(file) if file else found, os.environ, tests=tests)
     lines = difflib.unified_diff(
         found.splitlines(), wanted.splitlines(), "in force", str(file or "wanted"), lineterm=""
     )
@@ -78,7 +76,8 @@ def policy(
         live.write(wanted, etag)
         say("It is in force now.")
     else:
-        raise Refused("The policy in force is another.", hint="drc tailnet policy --apply")
+        again = f"drc tailnet policy --apply{f' --file {file}' if file else ''}"
+        raise Refused("The policy in force is another.", hint=again)
 
 
 def read_file(path: Path) -> str:
@@ -91,26 +90,23 @@ def read_file(path: Path) -> str:
         raise BadInput(f"{path} cannot be read: {failed}") from None
 
 
-def with_people(text: str, environ: Mapping[str, str]) -> str:
+def with_people(text: str, environ: Mapping[str, str], *, tests: bool) -> str:
     """The policy with this installation's people. Raises BadInput, Misconfigured, NotSignedIn,
     Forbidden, ApiUnreachable.
     """
-    import re
-
     from drc.cli.account import get
     from drc.cli.look import say
     from drc.cli.policy import apart, fill, has_markers, people_of, together
-    from drc.errors import Misconfigured
-    from drc.tailnet import TAG, TAGS, TOGETHER
+    from drc.tailnet import are_apart, tag_of
 
-    tag = environ.get("DRC_TAILNET_TAG") or TAG
-    if not re.fullmatch(TAGS, tag):
-        raise Misconfigured(f"DRC_TAILNET_TAG is “{tag}”, which is no tag.", hint=TAG)
-    are_together = environ.get("DRC_TAILNET_OWNERS") == TOGETHER
-    if are_together and not has_markers(text):
+    tag, each_their_own = tag_of(environ), are_apart(environ)
+    if not each_their_own and not has_markers(text):
         return text  # whom it lets in is not ours to say
     people = people_of(get("/v1/owners"), tag)
-    filled = fill(text, together(people, tag) if are_together else apart(people))
+    parts = apart(people) if each_their_own else together(people, tag)
+    if not tests:
+        del parts["tests"]
+    filled = fill(text, parts)
     for one in people:
         if not one.address:
             say(f"The owner of {one.tag} has no e-mail address here, and is let in nowhere.")

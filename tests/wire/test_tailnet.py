@@ -245,13 +245,19 @@ def test_all_of_a_file_but_what_is_between_the_markers_is_kept_to_the_byte(
     assert admin("tailnet", "policy", "--check").status == 0
 
 
-def test_headscale_is_given_no_tests(admin: Terminal) -> None:
-    said = admin("tailnet", "policy", "--headscale")
+def test_tests_can_be_left_out(admin: Terminal, tailnet: Tailnet, tmp_path: Path) -> None:
+    said = admin("tailnet", "policy", "--no-tests")
     assert said.status == 0
     assert "tag:vessel-bob:22,8888" in said.out
     assert '"tests"' not in said.out
-    assert said.out.count("{") == said.out.count("}")
-    assert admin("tailnet", "policy", "--headscale", "--apply").status == 1
+    file = tmp_path / "ours.hujson"
+    file.write_text(said.out)
+    assert admin("tailnet", "policy", "--apply", "--no-tests", "--file", str(file)).status == 0
+    assert tailnet.policy_now() == said.out
+    apply_first(admin, tmp_path)
+    assert admin("tailnet", "policy", "--apply", "--no-tests").status == 0
+    assert '"src": "bob@example.com", "accept"' not in tailnet.policy_now()
+    assert '"src": ["bob@example.com"]' in tailnet.policy_now()
 
 
 def test_where_owners_are_together_everybody_reaches_all_vessels(
@@ -273,6 +279,9 @@ def test_another_tag_is_that_of_its_owners_too(admin: Terminal) -> None:
     admin.more["DRC_TAILNET_TAG"] = 'tag:"'
     said = admin("tailnet", "policy")
     assert (said.status, "which is no tag" in said.err) == (5, True)
+    admin.more |= {"DRC_TAILNET_TAG": "", "DRC_TAILNET_OWNERS": "alone"}
+    said = admin("tailnet", "policy")
+    assert (said.status, "DRC_TAILNET_OWNERS is “alone”" in said.err) == (5, True)
 
 
 def apply_first(admin: Terminal, tmp_path: Path) -> Path:
