@@ -53,6 +53,7 @@ PERMISSIONS: Mapping[str, str] = {
     "metrics:read": "Read the API's metrics.",
     "targets:read": "See what Prometheus is to scrape.",
     "audit:read": "Read who did what, and who was refused.",
+    "owners:read": "See who has accounts here, and what they are called.",
 }
 
 USE_QUEUE = "queues:use:"
@@ -85,7 +86,14 @@ ROLES: Mapping[str, frozenset[str]] = {
     "researcher": _RESEARCHER,
     "lead": _LEAD,
     "operator": _LEAD
-    | {"hosts:write", "queues:write", "metrics:read", "targets:read", "audit:read"},
+    | {
+        "hosts:write",
+        "queues:write",
+        "metrics:read",
+        "targets:read",
+        "audit:read",
+        "owners:read",
+    },
     "auditor": frozenset(
         {
             "self:read",

@@ -73,6 +73,10 @@ def ensure_owner(db: Database, subject: str, login: str) -> Row | None:
     return db.one("ensure_owner", subject=subject, login=login)
 
 
+def list_owners(db: Database) -> list[Row]:
+    return db.all("list_owners")
+
+
 def begin_session(db: Database, id: str, owner_id: int, claims: Row, **more: Any) -> Row:
     return db.always("begin_session", id=id, owner_id=owner_id, claims=Jsonb(claims), **more)
 

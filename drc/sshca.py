@@ -63,7 +63,7 @@ class Authority:
     def sign(
         self,
         key: PublicKey,
-        principal: str,
+        principals: Sequence[str],
         begin: datetime,
         end: datetime,
         *,
@@ -83,8 +83,8 @@ class Authority:
             .public_key(load_ssh_public_key(key.line.encode()))  # pyright: ignore[reportArgumentType]
             .type(self.kind)
             .serial(serial)
-            .key_id((called or principal).encode())
-            .valid_principals([principal.encode()])
+            .key_id((called or principals[0]).encode())
+            .valid_principals([name.encode() for name in principals])
             .valid_after(int(begin.timestamp()))
             .valid_before(int(end.timestamp()))
         )

@@ -13,9 +13,9 @@ from conductor.reach.tailnet import Tailnet
 from conductor.reach.tailscale import API, Tailscale
 from drc.config import need, secret
 from drc.errors import Misconfigured
+from drc.tailnet import are_apart, tag_of
 
 GUIDE = "docs/tailscale.md"
-TAG = "tag:vessel"
 SECRETS = ("DRC_TAILNET_TOKEN", "DRC_TAILNET_CLIENT_SECRET")
 
 
@@ -29,16 +29,16 @@ def reach_of(environ: Mapping[str, str]) -> Reach:
             f"DRC_TAILNET is “{kind}”, which is none.",
             hint=f"local, tailscale or headscale: {GUIDE}",
         )
-    tag = environ.get("DRC_TAILNET_TAG") or TAG
-    if not re.fullmatch("tag:[A-Za-z][A-Za-z0-9-]*", tag):
-        raise Misconfigured(f"DRC_TAILNET_TAG is “{tag}”, which is no tag.", hint=TAG)
-    plane, wait = PLANES[kind](environ, tag), environ.get("DRC_TAILNET_BERTHS") or "unjoined"
+    plane, wait = (
+        PLANES[kind](environ, tag_of(environ)),
+        environ.get("DRC_TAILNET_BERTHS") or "unjoined",
+    )
     if wait not in ("joined", "unjoined") or (wait == "joined" and not plane.can_move):
         raise Misconfigured(
             f"DRC_TAILNET_BERTHS is “{wait}”, which is none, or none that {plane.name} can serve.",
             hint=f"unjoined; or joined, with Tailscale: {GUIDE}",
         )
-    return Tailnet(plane, joined=wait == "joined")
+    return Tailnet(plane, joined=wait == "joined", apart=are_apart(environ))
 
 
 def tailscale(environ: Mapping[str, str], tag: str) -> Plane:

@@ -2,7 +2,7 @@
 hscontrol/api/v1 (0.30).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,8 +25,11 @@ class Headscale:
         headers = {"Authorization": f"Bearer {token}"}
         self.web = Web(self.name, f"{url}/api/v1", lambda: headers, patience=patience)
 
-    def mint(self, what: str) -> str:
-        """Its keys have no description. Not ephemeral: a node that is away keeps its address."""
+    def mint(self, what: str, also: Sequence[str] = ()) -> str:
+        """Its keys have no description. Not ephemeral: a node that is away keeps its address.
+
+        Keys are made for tags that its policy does not know too; `mark` is refused.
+        """
         until = (datetime.now(UTC) + KEY_LIFE).strftime("%Y-%m-%dT%H:%M:%SZ")
         # a key without an expiration has expired when it is made; one with tags needs no user
         wish = {"reusable": False, "ephemeral": False, "expiration": until, "aclTags": [self.tag]}
@@ -39,6 +42,10 @@ class Headscale:
 
     def move(self, device: str, ipv4: str) -> None:
         raise TailnetRefused("Headscale has no call that gives a device another address.")
+
+    def mark(self, device: str, also: Sequence[str]) -> None:
+        tags = {"tags": [self.tag, *also]}
+        self.web.checked(self.web.call("POST", f"/node/{device}/tags", tags))
 
     def delete(self, device: str) -> None:
         if not device.isdecimal():
@@ -55,4 +62,5 @@ def device_of(told: Mapping[str, Any]) -> Device:
         ipv6=ipv6,
         name="",  # what its network appends to givenName, this API does not say
         made_at=instant(told.get("createdAt")),
+        tags=frozenset(told.get("tags") or []),
     )

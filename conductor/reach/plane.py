@@ -1,5 +1,6 @@
 """A tailnet's control plane, as far as we need it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -20,6 +21,7 @@ class Device:
     name: str
     """Its full DNS name; empty where there is none."""
     made_at: datetime
+    tags: frozenset[str] = frozenset()
 
 
 class Plane(Protocol):
@@ -27,16 +29,19 @@ class Plane(Protocol):
 
     name: str
     """For people: Tailscale, Headscale."""
+    tag: str
+    """What all vessels' devices bear, and no others."""
     login_server: str
     """What nodes are told to join; empty: Tailscale's own."""
     can_move: bool
     """Whether it can give a device another address."""
 
-    def mint(self, what: str) -> str:
+    def mint(self, what: str, also: Sequence[str] = ()) -> str:
         """A key with which one device joins, once, in the next minutes, with our tag; ephemeral
         where it can be given its address again.
 
-        `what`: for people who look at the list of keys.
+        `what`: for people who look at the list of keys. `also`: more tags, unless the control plane
+        would give them unseen; then they are given afterwards.
         """
         ...
 
@@ -46,6 +51,10 @@ class Plane(Protocol):
 
     def move(self, device: str, ipv4: str) -> None:
         """Give a device that very address. Raises AddressTaken."""
+        ...
+
+    def mark(self, device: str, also: Sequence[str]) -> None:
+        """Let a device bear these tags beside ours."""
         ...
 
     def delete(self, device: str) -> None:

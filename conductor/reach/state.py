@@ -16,6 +16,7 @@ from conductor.execute import execute
 from conductor.host import Host, translated
 from conductor.wanted import File, Names
 from conductor.work import Work
+from drc.errors import EngineFailed
 
 FOLDER = "/var/lib/tailscale"  # tailscaled's, in a network container
 FILE = "tailscaled.state"
@@ -27,7 +28,10 @@ def keep(host: Host, names: Names, work: Work, berth: str) -> None:
     """Of a network container that has joined. Raises EngineFailed, HostUnreachable."""
     with translated(host.name):
         engine = host.docker()
-        chunks, _ = engine.get_archive(berth, f"{FOLDER}/{FILE}")
+        try:
+            chunks, _ = engine.get_archive(berth, f"{FOLDER}/{FILE}")
+        except docker.errors.NotFound:
+            raise EngineFailed(f"Its node on {host.name} has no state to keep.") from None
         archive = alone(b"".join(chunks))
         with carrier(host, names, work, berth) as name:
             engine.put_archive(name, wanted.NODE_STATE, archive)

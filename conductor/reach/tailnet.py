@@ -8,6 +8,8 @@ import logging
 import re
 import secrets
 import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from threading import Event
 from typing import Any
@@ -31,6 +33,7 @@ from drc.errors import (
     TailnetRefused,
     TailnetUnreachable,
 )
+from drc.tailnet import owner_tag
 
 JOIN_TIMEOUT = 40.0  # seconds for the node to come up; it takes about half a second
 LABEL = 63  # letters of a DNS label
@@ -40,6 +43,8 @@ RESERVED = [ipaddress.ip_network(one) for one in ("100.100.0.0/24", "100.100.100
             "100.115.92.0/23", "100.64.0.0/24")]  # fmt: skip
 """Of 100.64.0.0/10: Tailscale's own (kb/1304), and the first, which planes give by themselves."""
 NO_PROGRAM = "There is no tailscale in the network containers' image"
+NOT_PERMITTED = "are invalid or not permitted"
+"""In what is said of tags (Tailscale, and Headscale in the same words)."""
 HOPELESS = ("invalid key", "authkey", NO_PROGRAM)
 """In what is said where the control plane declines (Tailscale, Headscale), or nothing can join."""
 
@@ -49,13 +54,16 @@ log = logging.getLogger("conductor.tailnet")
 class Tailnet:
     """`joined`: network containers wait as nodes already, each a device that nobody has yet; only
     where the control plane can give them their address afterwards.
+
+    `apart`: each vessel's node bears a tag of its owner's beside the one of all.
     """
 
     publishes = False
 
-    def __init__(self, plane: Plane, *, joined: bool = False) -> None:
+    def __init__(self, plane: Plane, *, joined: bool = False, apart: bool = True) -> None:
         self.plane = plane
         self.joined = joined
+        self.apart = apart
         self.seen: dict[str, float] = {}
         """Devices without a vessel, by id, and when we saw each first (time.monotonic)."""
 
@@ -103,18 +111,21 @@ class Tailnet:
 
         devices = self.plane.devices()
         node = node_of(host, berth)
-        mine = next((device for device in devices if device.id == node), None)
+        mine, is_new = next((device for device in devices if device.id == node), None), False
         if mine is None and not self.plane.can_move:
             mine = self.come_back(host, names, berth, work, devices)
         if mine is None:
             for device in devices:
                 if device.id == work.device:  # it cannot be that one again
                     self.plane.delete(device.id)
-            key = self.plane.mint(f"vessel {work.vessel_id}")
+            with permitted([self.plane.tag, *self.tags(work)]):
+                key = self.plane.mint(f"vessel {work.vessel_id}", self.tags(work))
             go_on()
             told = run(host, berth, [hostname(work), self.plane.login_server], key)
             mine = self.find(node_in(told))
+            is_new = True
         go_on()
+        self.mark(work, mine, is_new=is_new)
         if self.plane.can_move:
             mine = self.settle(db, work, mine)
         else:
@@ -130,6 +141,27 @@ class Tailnet:
         if self.joined:  # it may have waited under a name of its own
             command = ["tailscale", "set", f"--hostname={hostname(work)}"]
             tell(host, names.berth(number), command)
+
+    def tags(self, work: Work) -> list[str]:
+        """What a vessel's node bears beside the tag of all."""
+        return [owner_tag(self.plane.tag, work.login, work.uid)] if self.apart else []
+
+    def is_marked(self, work: Work, device: Device) -> bool:
+        """Whether a vessel's device has its owner's tag and no other owner's."""
+        owners = {tag for tag in device.tags if tag.startswith(f"{self.plane.tag}-")}
+        return owners == {*self.tags(work)}
+
+    def mark(self, work: Work, device: Device, *, is_new: bool = False) -> None:
+        """See to it. Raises TailnetRefused."""
+        if self.is_marked(work, device):
+            return
+        try:
+            with permitted([self.plane.tag, *self.tags(work)]):
+                self.plane.mark(device.id, self.tags(work))
+        except TailnetRefused:
+            if is_new:  # where devices stay for their address, this one has none to stay for
+                self.plane.delete(device.id)
+            raise
 
     def come_back(
         self, host: Host, names: Names, berth: str, work: Work, devices: list[Device]
@@ -199,6 +231,22 @@ class Tailnet:
                 self.plane.delete(device)
         except (EngineFailed, HostUnreachable, TailnetUnreachable, TailnetRefused) as failed:
             log.warning("the device of %s of %s: %s", work.name, work.login, failed)
+
+
+@contextmanager
+def permitted(tags: Sequence[str]) -> Generator[None]:
+    """Says what to do where the policy does not know an owner yet."""
+    try:
+        yield
+    except TailnetRefused as refused:
+        if NOT_PERMITTED not in refused.message:
+            raise
+        log.warning("%s", refused.message)
+        raise TailnetRefused(
+            f"The tailnet's policy does not let drc give a vessel {' and '.join(tags)}; "
+            "whoever runs drc here brings it up to date: drc tailnet policy --apply",
+            hint="drc tailnet policy --apply",
+        ) from refused
 
 
 def inspect(host: Host, container: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import base64
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from conductor.reach.plane import AddressTaken, Device
@@ -18,7 +18,7 @@ EARLY = 60.0  # seconds by which an access token is renewed before it runs out
 
 class Tailscale:
     """`token`: an API access token (`tskey-api-…`); or `client`, an OAuth client's id and secret,
-    whose scopes are SCOPES and whose tag owns `tag`.
+    whose scopes are SCOPES and whose tag owns `tag` and owners' tags.
     """
 
     name = "Tailscale"
@@ -51,7 +51,8 @@ class Tailscale:
 
     def _sign_in(self, id: str, secret: str) -> None:
         """Raises Busy, TailnetRefused."""
-        form = {"client_id": id, "client_secret": secret, "scope": SCOPES, "tags": self.tag}
+        # no `tags`: a token that has only some of the client's may not give what the others own
+        form = {"client_id": id, "client_secret": secret, "scope": SCOPES}
         answer = self.web.once("POST", "/oauth/token", {}, form=form)
         if answer.status_code != 200:
             raise TailnetRefused(
@@ -65,8 +66,9 @@ class Tailscale:
             raise Busy("gave no access token") from None
         self._access, self._renew_at = access, time.monotonic() + lasts - EARLY
 
-    def mint(self, what: str) -> str:
-        create = {"reusable": False, "ephemeral": True, "preauthorized": True, "tags": [self.tag]}
+    def mint(self, what: str, also: Sequence[str] = ()) -> str:
+        tags = [self.tag, *also]
+        create = {"reusable": False, "ephemeral": True, "preauthorized": True, "tags": tags}
         wish = {
             "capabilities": {"devices": {"create": create}},
             "expirySeconds": KEY_LIFE,
@@ -87,6 +89,10 @@ class Tailscale:
             return
         self.web.checked(answer)
 
+    def mark(self, device: str, also: Sequence[str]) -> None:
+        tags = {"tags": [self.tag, *also]}
+        self.web.checked(self.web.call("POST", f"/device/{device}/tags", tags))
+
     def delete(self, device: str) -> None:
         self.web.delete(f"/device/{device}")
 
@@ -100,4 +106,5 @@ def device_of(told: Mapping[str, Any]) -> Device:
         ipv6=ipv6,
         name=str(told.get("name") or ""),
         made_at=instant(told.get("created")),
+        tags=frozenset(told.get("tags") or []),
     )

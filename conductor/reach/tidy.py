@@ -1,5 +1,6 @@
 """What is true of the tailnet, beside what the books say: devices without a vessel go, and vessels
-whose device is gone get one again, with the address that they had.
+whose device is gone get one again, with the address that they had; those that began before owners
+had tags get theirs.
 """
 
 import logging
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from conductor.reach.plane import Device
 from conductor.reach.tailnet import Tailnet, hostname_of, inspect
-from conductor.work import work_of
+from conductor.work import Work, work_of
 from drc import fleet
 from drc.db import Row
 from drc.errors import DrcError, TailnetRefused
@@ -38,7 +39,10 @@ def tidy(conductor: "Conductor", reach: Tailnet, grace: float = GRACE) -> Counte
     mended = Counter(device=bury_devices(conductor, reach, devices, known, grace))
     for row in known:
         device = devices.get(row["device"])
-        if row["state"] != State.RUNNING or (device and device.ipv4 == row["kept_ipv4"]):
+        if row["state"] != State.RUNNING:
+            continue
+        if device and device.ipv4 == row["kept_ipv4"]:
+            mended["tag"] += mark(reach, work_of({**NO_WORK, **row}, ""), device)
             continue
         mended["vessel"] += rejoin(conductor, reach, str(row["vessel_id"]))
     return +mended
@@ -66,6 +70,19 @@ def bury_devices(
                 log.warning("the device %s (%s) had no vessel", device.hostname, id)
                 deleted += 1
     return deleted
+
+
+def mark(reach: Tailnet, work: Work, device: Device) -> int:
+    """Whether its owner's tag was missing and is there now. Raises TailnetUnreachable."""
+    if reach.is_marked(work, device):
+        return 0
+    try:
+        reach.mark(work, device)
+    except TailnetRefused as failed:
+        log.warning("%s of %s: %s", work.name, work.login, failed)
+        return 0
+    log.warning("%s of %s had not its owner's tag, and has it now", work.name, work.login)
+    return 1
 
 
 def rejoin(conductor: "Conductor", reach: Tailnet, id: str) -> int:

@@ -5,6 +5,7 @@ again, with pauses that grow and are not everybody's.
 import ipaddress
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -19,6 +20,12 @@ PATIENCE = 15.0  # seconds in which a call is tried again
 TIMEOUT = httpx.Timeout(10, connect=5)
 PAUSE = 0.25  # seconds; the first, which doubles
 LONGEST_WAIT = 30.0  # seconds that we wait where we are told how long
+LONGEST_ANSWER = 30.0  # seconds for all of an answer; the list of ten thousand devices takes two
+REST = 60.0
+"""Seconds after a call that was given up in which nothing more is deleted: whoever buries a vessel
+would wait in vain. Longer than conductor.reach.tidy pauses, which asks meanwhile, and deletes later
+what was left.
+"""
 
 log = logging.getLogger("conductor.tailnet")
 
@@ -44,7 +51,13 @@ class Web:
         self.forget = forget
         """Called when a request was not let in; whether `authorize` has something else next."""
         self.patience = patience
-        self.http = httpx.Client(base_url=url, timeout=TIMEOUT, trust_env=True)
+        self.longest = LONGEST_ANSWER
+        self.resting_until = 0.0
+        self.url = url
+        self.http = self.connected()
+
+    def connected(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=TIMEOUT, trust_env=True)
 
     def call(self, method: str, path: str, body: Any = None) -> httpx.Response:
         """The answer, whatever `once` returns but 401 and 403.
@@ -53,6 +66,8 @@ class Web:
         """
         deadline, pause, was_out = time.monotonic() + self.patience, PAUSE, False
         while True:
+            if method == "DELETE" and time.monotonic() < self.resting_until:
+                raise TailnetUnreachable(f"{self.name} did not answer just now.")
             try:
                 answer = self.once(method, path, self.authorize(), body)
             except Busy as busy:
@@ -60,11 +75,13 @@ class Web:
                 # not at once even where it says 0: everybody else has been told the same
                 wait = max(busy.wait, pause * random.uniform(0.5, 1.5))  # noqa: S311
                 if rest <= 0 or wait > (LONGEST_WAIT if busy.wait else rest):
+                    self.resting_until = time.monotonic() + REST
                     raise TailnetUnreachable(f"{self.name} {busy}") from None
                 log.info("%s %s; again in %.1f s", self.name, busy, wait)
                 time.sleep(wait)
                 pause *= 2
                 continue
+            self.resting_until = 0.0
             if answer.status_code == 401 and not was_out and self.forget():
                 was_out = True
                 continue
@@ -82,15 +99,36 @@ class Web:
 
         Raises Busy.
         """
+        http, late = self.http, threading.Event()
+        timer = threading.Timer(self.longest, self.give_up, (http, late))
+        timer.daemon = True
+        timer.start()
         try:
-            answer = self.http.request(method, path, json=body, data=form, headers=headers)
+            answer = http.request(method, path, json=body, data=form, headers=headers)
         except httpx.LocalProtocolError as failed:  # shows the header that it declines to send
             raise Busy(f"was not asked: {type(failed).__name__}") from None
         except (httpx.HTTPError, httpx.InvalidURL) as failed:
+            if late.is_set():
+                raise Busy(f"did not end its answer within {self.longest:.0f} s") from None
             raise Busy(f"does not answer: {failed or type(failed).__name__}") from None
+        except RuntimeError:  # it was closed before we began
+            if http is self.http:
+                raise
+            raise Busy("did not end another answer") from None
+        finally:
+            timer.cancel()
         if answer.status_code == 429 or (answer.status_code >= 500 and not tells(answer)):
             raise Busy(f"answered {answer.status_code}: {said(answer)}", after(answer))
         return answer
+
+    def give_up(self, http: httpx.Client, late: threading.Event) -> None:
+        """What limits each read does not end an answer that comes a byte at a time; this does. Who
+        else has a connection of the same client asks again.
+        """
+        late.set()
+        if http is self.http:
+            self.http = self.connected()
+        http.close()
 
     def ask(self, method: str, path: str, what: str, body: Any = None) -> Any:
         """What a good answer has under that name. Raises as `call`."""

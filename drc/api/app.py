@@ -22,6 +22,7 @@ from drc.api import (
     limits,
     logs,
     metrics,
+    owners,
     request,
     sessions,
     sweep,
@@ -50,7 +51,7 @@ from drc.secret import Secrets
 from drc.sshca import Authority
 
 MODULES = (
-    *(sessions, tokens, keys, certificates, audit),
+    *(sessions, tokens, keys, certificates, owners, audit),
     *(vessels, use, idle, clicks, logs, fleetwide, troubles, images, targets, events, conduct),
 )
 """Whose routes the API has, beside its own."""

@@ -54,7 +54,7 @@ def sign(request: CertificateRequest, caller: Fresh, owner: Owner, here: Here) -
     if row is None:
         raise NotSignedIn("You are not signed in any more.", hint="drc login")
     line = here.users.sign(
-        key, owner["login"], row["issued_at"] - SKEW, row["expires_at"],
+        key, [owner["login"]], row["issued_at"] - SKEW, row["expires_at"],
         serial=row["serial"], called=f"{owner['login']} {row['serial']}",
     )  # fmt: skip
     return NewCertificate(certificate=line, serial=row["serial"], expires_at=row["expires_at"])

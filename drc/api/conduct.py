@@ -72,6 +72,8 @@ def secrets(id: UUID, attempt: int, caller: Calling, here: Here) -> dict[str, An
     host_key = here.secrets.host_key(claim["login"], claim["name"])
     public = openssh_public(host_key)
     alias = host_alias(claim["login"], claim["name"])
+    # for plain ssh to it; one that it is given only now is certified the next time
+    kept = filter(None, (claim["ipv4"], claim["ipv6"], claim["dns_name"]))
     now = datetime.now(UTC)
     known = fleet.list_certificates(here.db, claim["owner_id"], SKEW)
     revoked = [row["serial"] for row in known if row["revoked"]]
@@ -80,7 +82,7 @@ def secrets(id: UUID, attempt: int, caller: Calling, here: Here) -> dict[str, An
         "host_key": openssh_private(host_key),
         "host_key_public": public,
         "host_certificate": here.vessels.sign(
-            parse_public_key(public), alias, now - SKEW, now + HOST_LIFE
+            parse_public_key(public), [alias, *kept], now - SKEW, now + HOST_LIFE
         ),
         "user_authorities": here.users.believed,
         "revoked_keys": base64.b64encode(

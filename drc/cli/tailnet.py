@@ -1,5 +1,8 @@
-"""`drc tailnet policy`: the tailnet's policy, compared with a file and brought in line with it."""
+"""`drc tailnet policy`: the tailnet's policy with this installation's people, shown, compared and
+written.
+"""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +14,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="The tailnet that vessels have their addresses in.", no_args_is_help=True)
 API = "https://api.tailscale.com"
+SHIPPED = Path(__file__).with_name("tailnet-policy.hujson")
 
 
 @app.callback()
@@ -20,53 +24,93 @@ def tailnet() -> None:
 
 @app.command()
 def policy(
-    check: Annotated[bool, typer.Option("--check", help="Compare it with the file.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare it with the one in force.")
+    ] = False,
     apply: Annotated[
         bool, typer.Option("--apply", help="Show what differs, and write it.")
     ] = False,
     file: Annotated[
-        Path | None, typer.Option(help="Default: the one that drc ships, to begin with.")
+        Path | None,
+        typer.Option(help="Yours. Default: the one in force; to print, the one that drc ships."),
     ] = None,
+    tests: Annotated[
+        bool, typer.Option("--tests/--no-tests", help="That nobody reaches another's vessels.")
+    ] = True,
 ) -> None:
-    """Print the policy that vessels need, compare it with the one in force, or write it.
+    """Print the policy with the people of this installation, compare it with the one in force, or
+    write it. Only what stands between drc's markers is replaced.
 
-    With DRC_TAILNET_TOKEN, or DRC_TAILNET_CLIENT_ID and DRC_TAILNET_CLIENT_SECRET (scope
-    policy_file).
+    As an operator; to compare and to write also with DRC_TAILNET_TOKEN, or DRC_TAILNET_CLIENT_ID
+    and DRC_TAILNET_CLIENT_SECRET (scope policy_file).
     """
     import difflib
     import os
 
     from drc.cli.look import say
-    from drc.errors import BadInput, Refused
+    from drc.cli.policy import without_tests
+    from drc.errors import Forbidden, NotSignedIn, Refused, Unreachable
 
-    if apply and file is None:
-        raise BadInput(
-            "The policy that drc ships names nobody of yours.",
-            hint="drc tailnet policy > mine.hujson; put your people in; --apply --file mine.hujson",
-        )
-    path = file or Path(__file__).with_name("tailnet-policy.hujson")
-    try:
-        wanted = path.read_text()
-    except (OSError, ValueError) as failed:
-        raise BadInput(f"{path} cannot be read: {failed}") from None
     if not check and not apply:
-        print(wanted, end="")
+        text = read_file(file or SHIPPED)
+        try:
+            text = with_people(text, os.environ, tests=tests)
+        except (NotSignedIn, Forbidden, Unreachable) as failed:
+            if file:
+                raise
+            say(f"{failed.message} So the people in it are examples.")
+        sys.stdout.write(text if tests or file else without_tests(text))
         return
     live = Live(os.environ)
     found, etag = live.read()
+    wanted = with_people(read_file(file) if file else found, os.environ, tests=tests)
     lines = difflib.unified_diff(
-        found.splitlines(), wanted.splitlines(), "in force", str(path), lineterm=""
+        found.splitlines(), wanted.splitlines(), "in force", str(file or "wanted"), lineterm=""
     )
     differs = [line for line in lines if line.rstrip()]
     for line in differs:
         print(line)
     if not differs:
-        say("The policy in force is the file's.")
+        say("The policy in force is as it should be.")
     elif apply:
         live.write(wanted, etag)
         say("It is in force now.")
     else:
-        raise Refused("The policy in force is another.", hint="drc tailnet policy --apply")
+        again = f"drc tailnet policy --apply{f' --file {file}' if file else ''}"
+        raise Refused("The policy in force is another.", hint=again)
+
+
+def read_file(path: Path) -> str:
+    """To the byte. Raises BadInput."""
+    from drc.errors import BadInput
+
+    try:
+        return path.read_bytes().decode()
+    except (OSError, ValueError) as failed:
+        raise BadInput(f"{path} cannot be read: {failed}") from None
+
+
+def with_people(text: str, environ: Mapping[str, str], *, tests: bool) -> str:
+    """The policy with this installation's people. Raises BadInput, Misconfigured, NotSignedIn,
+    Forbidden, ApiUnreachable.
+    """
+    from drc.cli.account import get
+    from drc.cli.look import say
+    from drc.cli.policy import apart, fill, has_markers, people_of, together
+    from drc.tailnet import are_apart, tag_of
+
+    tag, each_their_own = tag_of(environ), are_apart(environ)
+    if not each_their_own and not has_markers(text):
+        return text  # whom it lets in is not ours to say
+    people = people_of(get("/v1/owners"), tag)
+    parts = apart(people) if each_their_own else together(people, tag)
+    if not tests:
+        del parts["tests"]
+    filled = fill(text, parts)
+    for one in people:
+        if not one.address:
+            say(f"The owner of {one.tag} has no e-mail address here, and is let in nowhere.")
+    return filled
 
 
 class Live:
@@ -96,8 +140,13 @@ class Live:
 
     def read(self) -> tuple[str, str]:
         """The text, and the mark by which a change meanwhile is seen."""
+        from drc.errors import Refused
+
         answer = self._ask("GET", "/tailnet/-/acl", headers={"Accept": "application/hujson"})
-        return answer.text, answer.headers.get("etag", "")
+        try:
+            return answer.content.decode(), answer.headers.get("etag", "")
+        except ValueError:
+            raise Refused("The policy in force is no text.") from None
 
     def write(self, text: str, etag: str) -> None:
         from drc.errors import Refused

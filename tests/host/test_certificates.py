@@ -99,7 +99,7 @@ def test_what_is_no_certificate_of_hers_for_now_does_not_enter(
 
     def enters(principal: str, begin: timedelta, end: timedelta) -> bool:
         key = parse_public_key(laptop.public)
-        line = signer.sign(key, principal, now + begin, now + end, serial=10**6)
+        line = signer.sign(key, [principal], now + begin, now + end, serial=10**6)
         laptop.certificate.write_text(line + "\n")
         return laptop.enters()
 

@@ -1,14 +1,16 @@
 """Nodes that are there before their vessels: kept, where only that keeps an address, or waiting."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from conductor.reach import state
 from conductor.reach.tailnet import Tailnet as Reach
 from conductor.reach.tailscale import KEY_LIFE, Tailscale
 from conductor.reach.tidy import tidy
-from drc.errors import TailnetRefused
+from conductor.work import work_of
+from drc.errors import EngineFailed, TailnetRefused
 from drc.up.postgres import Postgres
 from tests.host.conftest import plane_at, world_in_tailnet
 from tests.host.machine import Machine, run, until
@@ -22,7 +24,7 @@ class Fixed(Tailscale):
 
     can_move = False
 
-    def mint(self, what: str) -> str:
+    def mint(self, what: str, also: Sequence[str] = ()) -> str:
         create = {"reusable": False, "ephemeral": False, "preauthorized": True, "tags": [self.tag]}
         wish = {"capabilities": {"devices": {"create": create}}, "expirySeconds": KEY_LIFE}
         return str(self.web.ask("POST", "/tailnet/-/keys", "key", wish))
@@ -75,9 +77,11 @@ def test_a_node_that_waits_becomes_the_vessels_at_the_vessels_address(
     until("two nodes wait", lambda: waiting.waiting_berths() == 2)
     waited = ids(server, "drc-berth")
     assert len(waited) == 2
+    assert {tag for d in server.devices() for tag in d.get("tags", [])} == {Tailnet.tag}
     first = eve.create("bert")
     until("it bears the vessel's name", lambda: ids(server, "bert-eve") <= waited)
     assert ids(server, "bert-eve")
+    assert sorted(server.device("bert-eve")["tags"]) == [Tailnet.tag, "tag:vessel-eve"]
     assert run(*laptop.inside(*eve.ssh(first.shown, "printenv", "DRC_VESSEL"))) == "bert\n"
     eve.stop("bert")
     until("its device is gone", lambda: not ids(server, "bert-eve"))
@@ -87,12 +91,27 @@ def test_a_node_that_waits_becomes_the_vessels_at_the_vessels_address(
     assert run(*laptop.inside(*eve.ssh(again.shown, "printenv", "DRC_VESSEL"))) == "bert\n"
 
 
+def test_a_node_that_waited_goes_where_the_policy_does_not_know_its_owner(
+    waiting: World, tailnet: tuple[Tailnet, Lan]
+) -> None:
+    ida, server = waiting.person("ida"), tailnet[0]
+    until("two nodes wait", lambda: waiting.waiting_berths() == 2)
+    waited, keys = ids(server, "drc-berth"), server.keys()
+    ida.ask("bert")
+    assert "tag:vessel-ida" in ida.reach_end("bert")["reason"]
+    until("two others wait", lambda: waiting.waiting_berths() == 2)
+    until("its device is gone", lambda: len(ids(server, "") & waited) == 1)
+    until("two nodes are left", lambda: len(ids(server, "drc-berth")) == 2)
+    assert server.keys() == keys
+
+
 def test_a_name_has_its_address_again_as_the_same_node(
     kept: World, laptop: Node, tailnet: tuple[Tailnet, Lan]
 ) -> None:
     kit = kept.person("eve")
     first = kit.create("bert").shown["ssh"]["address"]
     node = tailnet[0].device("bert-eve")["nodeId"]
+    assert sorted(tailnet[0].device("bert-eve")["tags"]) == [Tailnet.tag, "tag:vessel-eve"]
     kit.stop("bert")
     until("all work is done", lambda: not kept.sql("SELECT id FROM outbox"))
     other = kit.create("other")
@@ -103,6 +122,28 @@ def test_a_name_has_its_address_again_as_the_same_node(
     assert run(*laptop.inside(*kit.ssh(again.shown, "printenv", "DRC_VESSEL"))) == "bert\n"
     status, said = again.exec("find", "/", "-xdev", "-name", "tailscaled.state")
     assert (status, said) == (0, "")  # the vessel has no part in it
+
+
+def test_one_whose_owner_the_policy_does_not_know_is_in_no_list_though_others_stay(
+    kept: World, tailnet: tuple[Tailnet, Lan]
+) -> None:
+    kit = kept.person("ida")
+    kit.ask("bert")
+    assert "tag:vessel-ida" in kit.reach_end("bert")["reason"]
+    until("all work is done", lambda: not kept.sql("SELECT id FROM outbox"))
+    assert not ids(tailnet[0], "bert-ida")
+
+
+def test_a_node_whose_state_is_not_there_is_said_so(kept: World) -> None:
+    bert = kept.person("eve").create("bert")
+    berth = str(bert.berth()["Id"])
+    assert bert.exec("rm", f"{state.FOLDER}/{state.FILE}", container=berth)[0] == 0
+    assert kept.conductor
+    (row,) = kept.sql("SELECT id AS vessel_id, host_id, attempt, name FROM vessel WHERE living")
+    work = work_of({"id": 0, "verb": "join", "generation": 0, "tries": 0, **row}, "")
+    host = kept.conductor.host(work.host_id)
+    with pytest.raises(EngineFailed, match="Its node on gpu1 has no state to keep"):
+        state.keep(host, kept.conductor.names, work, berth)
 
 
 def test_one_that_the_control_plane_forgot_is_a_new_node_and_says_so(

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import signal
 import subprocess
 import time
@@ -13,9 +14,10 @@ from conductor import berths
 from conductor.host import Host
 from conductor.reach.local import Local
 from conductor.reach.tailnet import Tailnet as Reach
-from conductor.reach.tailscale import Tailscale
 from conductor.reach.tidy import tidy
-from drc.config import NET_IMAGE, package_folder
+from drc.cli.policy import apart, fill, people_of
+from drc.cli.tailnet import SHIPPED
+from drc.config import NET_IMAGE
 from drc.errors import EngineFailed
 from tests.host.machine import Machine, run, until
 from tests.host.world import Person, Vessel, World
@@ -79,6 +81,27 @@ def test_an_address_that_somebody_else_has_now_is_said_and_another_is_given(
     assert over(laptop, again, "true") == ""
 
 
+def test_ssh_to_the_bare_address_is_certified_once_it_was_kept(
+    eve: Person, laptop: Node, tmp_path: Path
+) -> None:
+    """Whoever believes the authority, and has no configuration of drc's."""
+    first = eve.create("bert").shown["ssh"]
+    eve.stop("bert")
+    ssh = eve.create("bert").shown["ssh"]
+    assert ssh["address"] == first["address"]
+    (authority,) = ssh["host_authorities"]
+    known = tmp_path / "known_hosts"
+    bare = ["ssh", "-F", "none", "-i", str(eve.key), "-o", f"UserKnownHostsFile={known}",
+            "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes",
+            "-l", ssh["user"]]  # fmt: skip
+    known.write_text(f"@cert-authority 100.* {authority}\n")
+    assert run(*laptop.inside(*bare, ssh["address"], "whoami")) == "eve\n"
+    renamed = (*bare, "-o", "HostKeyAlias=100.99.99.99", ssh["address"], "true")
+    refused = subprocess.run(laptop.inside(*renamed), capture_output=True, text=True)
+    assert refused.returncode == 255
+    assert "Host key verification failed" in refused.stderr
+
+
 def test_what_people_do_with_ssh_works_over_it(eve: Person, laptop: Node, tmp_path: Path) -> None:
     """A file is copied, a port forwarded, and a master connection kept."""
     bert = eve.create("bert")
@@ -96,6 +119,42 @@ def test_what_people_do_with_ssh_works_over_it(eve: Person, laptop: Node, tmp_pa
         assert run(*laptop.inside("ssh", *control, *command, "bert", "whoami")) == "eve\n"
     finally:
         run(*laptop.inside("ssh", *control, *command, "-O", "exit", "bert"))
+
+
+def test_a_folder_is_copied_both_ways_by_rsync(
+    eve: Person, laptop: Node, tmp_path: Path
+) -> None:  # fmt: skip
+    bert = eve.create("bert")
+    folder = tmp_path / "there"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "notes").write_text("seaworthy")
+    (folder / "link").symlink_to("deep/notes")
+    command = shlex.join(eve.ssh(bert.shown)[:-1])
+    rsync = ("rsync", "-a", "-e", command)
+    run(*laptop.inside(*rsync, f"{folder}/", "bert:data/"))
+    assert over(laptop, bert, "cat", "data/link") == "seaworthy"
+    over(laptop, bert, "sh", "-c", "'echo 2 >data/deep/more; rm data/link'")
+    run(*laptop.inside(*rsync, "--delete", "bert:data/", f"{folder}/"))
+    assert (folder / "deep" / "more").read_text() == "2\n"
+    assert not (folder / "link").is_symlink()
+
+
+def test_an_agent_that_is_forwarded_shows_its_keys_in_the_vessel(
+    eve: Person, laptop: Node, tmp_path: Path
+) -> None:
+    bert, agent = eve.create("bert"), tmp_path / "agent"
+    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "travels", "-f", tmp_path / "key")
+    ssh, *rest = eve.ssh(bert.shown, "ssh-add", "-l")
+    with subprocess.Popen(["ssh-agent", "-D", "-a", agent], stdout=subprocess.DEVNULL) as process:
+        try:
+            until("the agent listens", agent.exists)
+            at = ("env", f"SSH_AUTH_SOCK={agent}")
+            run(*at, "ssh-add", "-q", tmp_path / "key")
+            assert "travels (ED25519)" in run(*laptop.inside(*at, ssh, "-A", *rest))
+            without = laptop.inside(*at, ssh, "-a", *rest)
+            assert subprocess.run(without, capture_output=True).returncode != 0
+        finally:
+            process.kill()
 
 
 def test_jupyter_is_at_its_address_for_whoever_has_the_token_and_nowhere_else(
@@ -275,12 +334,12 @@ def test_a_control_plane_that_is_down_at_a_burial_delays_no_more_than_the_device
 # Who reaches what, by the policy that drc ships ----------------------------------------------
 
 
-def test_the_shipped_policy_lets_people_in_and_vessels_nowhere(
-    eve: Person, laptop: Node, tailnet: tuple[Tailnet, Lan], tmp_path: Path
+def test_by_the_policy_people_reach_their_own_vessels_and_vessels_nobody(
+    eve: Person, net: World, laptop: Node, tailnet: tuple[Tailnet, Lan], tmp_path: Path
 ) -> None:
     """Each target is reached first, while the policy lets everybody do everything."""
-    bert = eve.create("bert")
-    address = bert.shown["ssh"]["address"]
+    hers, his = eve.create("bert"), net.person("bob").create("bert")
+    at_hers, at_his = hers.shown["ssh"]["address"], his.shown["ssh"]["address"]
     dial = "import socket,sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 2)"
 
     def reaches(from_: Node, to: str, port: int) -> bool:
@@ -289,56 +348,78 @@ def test_the_shipped_policy_lets_people_in_and_vessels_nowhere(
 
     with (
         Node(*tailnet, tmp_path, "server") as server,
+        Node(*tailnet, tmp_path, "bobs") as bobs,
         Node(*tailnet, tmp_path, "other") as other,  # as a vessel that had got at its own node
         server.listening(22),
         laptop.listening(22),
     ):
-        other.up(tailnet[0].mint(tags=[Tailnet.tag]))
+        bobs.up(tailnet[0].mint(token=Tailnet.other_token))
+        other.up(tailnet[0].mint(tags=[Tailnet.tag, "tag:vessel-bob"]))
         server.up(tailnet[0].mint(tags=["tag:host"], ephemeral=True))
-        until("the vessel is reached", lambda: reaches(laptop, address, 8888))
-        until("the server is reached", lambda: reaches(laptop, server.ip(), 22))
-        for target in (server.ip(), laptop.ip(), address):
-            until("another node reaches it", lambda to=target: reaches(other, to, 22))
-        tailnet[0].set_policy(shipped(person=Tailnet.user))
+        for from_, to, port in (
+            (laptop, at_hers, 8888), (laptop, at_his, 22), (laptop, server.ip(), 22),
+            (bobs, at_hers, 22), (bobs, at_hers, 8888), (bobs, at_his, 22), (bobs, at_his, 8888),
+            (other, server.ip(), 22), (other, laptop.ip(), 22), (other, at_hers, 22),
+            (other, at_his, 22), (server, at_hers, 22),
+        ):  # fmt: skip
+            until(f"{from_.name} reaches {to}", lambda s=from_, t=to, p=port: reaches(s, t, p))
+        tailnet[0].set_policy(policy_of({"eve": Tailnet.user, "bob": Tailnet.other_user}))
         try:
             until("the server is not there any more", lambda: not reaches(laptop, server.ip(), 22))
-            until("the vessel is reached", lambda: enters(laptop, bert))
-            assert reaches(laptop, address, 8888)
-            assert not reaches(server, address, 22)
-            assert server.ip() not in {
-                ip for peer in laptop.status()["Peer"].values() for ip in peer["TailscaleIPs"]
-            }
-            for target in (server.ip(), laptop.ip(), address):
+            until("hers is reached", lambda: enters(laptop, hers))
+            assert reaches(laptop, at_hers, 8888)
+            until("his is reached", lambda: reaches(bobs, at_his, 22))
+            assert reaches(bobs, at_his, 8888)
+            assert not reaches(bobs, at_hers, 22)
+            assert not reaches(bobs, at_hers, 8888)
+            assert not reaches(laptop, at_his, 22)
+            assert not reaches(server, at_hers, 22)
+            seen = {ip for peer in bobs.status()["Peer"].values() for ip in peer["TailscaleIPs"]}
+            assert at_his in seen
+            assert not seen & {server.ip(), at_hers}
+            for target in (server.ip(), laptop.ip(), at_hers, at_his):
                 assert not reaches(other, target, 22)
         finally:
             tailnet[0].set_policy(ALLOW_ALL)
-        for hostname in ("server", "other"):
+        for hostname in ("server", "bobs", "other"):
             tailnet[0].dismiss(hostname)
 
 
-def shipped(person: str) -> str:
-    """The policy file, with this person among the users and nobody as admin."""
-    text = (package_folder("drc") / "cli" / "tailnet-policy.hujson").read_text()
-    return text.replace("admin@example.com", "root@example.com").replace("ada@example.org", person)
+def policy_of(people: dict[str, str]) -> str:
+    """The policy that drc would write for these owners, by login, and nobody as admin."""
+    text = SHIPPED.read_text().replace("admin@example.com", "root@example.com")
+    owners = [{"login": login, "uid": 0, "called": mail} for login, mail in people.items()]
+    return fill(text, apart(people_of(owners, Tailnet.tag)))
+
+
+def test_a_vessel_from_before_owners_had_tags_is_given_its_own(
+    eve: Person, tailnet: tuple[Tailnet, Lan], net: World
+) -> None:
+    eve.create("bert")
+    device = tailnet[0].device("bert-eve")
+    assert sorted(device["tags"]) == ["tag:vessel", "tag:vessel-eve"]
+    path = f"/device/{device['nodeId']}/tags"
+    tailnet[0].call("POST", path, {"tags": [Tailnet.tag]})
+    assert net.conductor
+    assert isinstance(net.conductor.reach, Reach)
+    assert tidy(net.conductor, net.conductor.reach) == {"tag": 1}
+    assert sorted(tailnet[0].device("bert-eve")["tags"]) == ["tag:vessel", "tag:vessel-eve"]
+    assert tidy(net.conductor, net.conductor.reach) == {}
 
 
 # Bad days ------------------------------------------------------------------------------------
 
 
-def test_a_tag_that_the_policy_does_not_permit_fails_the_vessel_in_words(
+def test_an_owner_whom_the_policy_does_not_know_is_told_so_and_nothing_is_left(
     eve: Person, net: World, tailnet: tuple[Tailnet, Lan]
 ) -> None:
-    assert net.conductor
-    assert isinstance(net.conductor.reach, Reach)
-    plane = net.conductor.reach.plane
-    assert isinstance(plane, Tailscale)
-    plane.tag = "tag:other"
-    try:
-        eve.ask("tagged")
-        ended = eve.reach_end("tagged")
-    finally:
-        plane.tag = Tailnet.tag
-    assert "requested tags [tag:other] are invalid or not permitted" in ended["reason"]
+    ida, keys = net.person("ida"), tailnet[0].keys()
+    ida.ask("bert")
+    reason = ida.reach_end("bert")["reason"]
+    assert "does not let drc give a vessel tag:vessel and tag:vessel-ida" in reason
+    assert reason.endswith("drc tailnet policy --apply")
+    assert tailnet[0].keys() == keys
+    assert vessels(tailnet[0]) == []
 
 
 def test_one_that_cannot_start_leaves_no_device(eve: Person, tailnet: tuple[Tailnet, Lan]) -> None:

@@ -9,6 +9,8 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
+from tests.tailnet import toolchain
+
 SERVER = Path(__file__).with_name("server")
 CACHE = Path(os.environ.get("DRC_TEST_CACHE", "/var/cache/drc-tests"))
 GO = "/usr/local/go/bin"
@@ -30,18 +32,18 @@ def binaries() -> Path:
     """A folder with the static programs `tailnet`, `tailscaled` and `tailscale`.
 
     The last is a link: the program knows by its name which of the two it is. RuntimeError: there is
-    no Go that can build them, or it could not.
+    no Go that can build them and none could be had, or it could not build them.
     """
     wanted = (SERVER / "go.mod").read_text()
-    go, version = find_go(wanted)
-    options = build_options(wanted)
-    state = hashlib.sha256(repr((version, options)).encode())
-    for path in sorted(SERVER.iterdir()):
-        state.update(b"\0%s\0%s" % (path.name.encode(), path.read_bytes()))
-    folder = CACHE / f"tailnet-{state.hexdigest()[:12]}"
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "tailnet.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two builds at a time would both take twice as long
+        go, version = find_go(wanted)
+        options = build_options(wanted)
+        state = hashlib.sha256(repr((version, options)).encode())
+        for path in sorted(SERVER.iterdir()):
+            state.update(b"\0%s\0%s" % (path.name.encode(), path.read_bytes()))
+        folder = CACHE / f"tailnet-{state.hexdigest()[:12]}"
         if not folder.exists():
             for left in CACHE.glob("tailnet-building-*"):  # by a build that was killed
                 shutil.rmtree(left, ignore_errors=True)
@@ -54,17 +56,17 @@ def binaries() -> Path:
 
 
 def find_go(wanted: str) -> tuple[str, str]:
-    """The program and its version; `wanted`: the go.mod that says how old it may be."""
-    at_least = words(r"^go (\S+)$", wanted)
+    """The program and its version, of this machine or of the cache; `wanted`: the go.mod that says
+    how old it may be.
+    """
+    at_least = numbers(words(r"^go (\S+)$", wanted))
     go = shutil.which("go", path=f"{os.environ.get('PATH', os.defpath)}:{GO}")
-    if go is None:
-        raise RuntimeError(f"These tests build a tailnet: Go {at_least} or newer must be on PATH.")
-    version = run_go(go, "env", "GOVERSION", folder="/").strip().removeprefix("go")
-    if numbers(version) < numbers(at_least):
-        raise RuntimeError(
-            f"These tests build a tailnet, which takes Go {at_least} or newer; {go} is {version}."
-        )
-    return go, version
+    if go is not None:
+        version = run_go(go, "env", "GOVERSION", folder="/").strip().removeprefix("go")
+        if numbers(version) >= at_least:
+            return go, version
+    assert numbers(toolchain.VERSION) >= at_least, "the module's Go is older than go.mod asks for"
+    return str(toolchain.fetched(CACHE)), toolchain.VERSION
 
 
 def build_options(wanted: str) -> list[str]:
@@ -77,7 +79,7 @@ def build_options(wanted: str) -> list[str]:
 
 def run_go(*command: str, folder: str | Path = SERVER) -> str:
     # no other Go than this one, no C compiler, and nothing that somebody set for work of their own
-    own = {"GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
+    own = {"GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off", "GOROOT": ""}
     done = subprocess.run(command, cwd=folder, env={**os.environ, **own}, text=True,
                           stdin=subprocess.DEVNULL, capture_output=True)  # fmt: skip
     if done.returncode != 0:

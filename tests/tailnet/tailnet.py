@@ -20,7 +20,10 @@ from tests.tailnet.lan import Lan
 ALLOW_ALL = """\
 {
     // whoever has joined reaches everything
-    "tagOwners": {"tag:vessel": [], "tag:host": [], "tag:other": []},
+    "tagOwners": {
+        "tag:drc": [], "tag:vessel": ["tag:drc"], "tag:host": [], "tag:other": [],
+        "tag:vessel-bob": ["tag:drc"], "tag:vessel-eve": ["tag:drc"], "tag:vessel-kim": ["tag:drc"],
+    },
     "acls": [{"action": "accept", "src": ["*"], "dst": ["*:*"]}],
 }
 """
@@ -36,10 +39,13 @@ class Tailnet:
 
     user = "admin@example.com"
     token = "tskey-api-tests"
+    other_user = "bob@example.org"
+    other_token = "tskey-api-bob"
     client_id = "client"
     client_secret = "tskey-client-tests"
+    client_tag = "tag:drc"
+    """Whose tags the OAuth client may give to devices."""
     tag = "tag:vessel"
-    """What the OAuth client may give to devices."""
 
     def __init__(
         self,
@@ -93,7 +99,8 @@ class Tailnet:
             *self.prefix, binaries() / "tailnet", "-listen", f"{self.address}:{api}",
             "-derp-port", str(derp), "-stun-port", str(stun), "-policy", self.policy,
             "-token", f"{self.token}={self.user}",
-            "-oauth", f"{self.client_id}={self.client_secret}={self.tag}", *self.options,
+            "-token", f"{self.other_token}={self.other_user}",
+            "-oauth", f"{self.client_id}={self.client_secret}={self.client_tag}", *self.options,
         ]  # fmt: skip
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -123,11 +130,9 @@ class Tailnet:
 
     # What an administrator does ---------------------------------------------------------------
 
-    def call(self, method: str, path: str, body: Any = None) -> Any:
+    def call(self, method: str, path: str, body: Any = None, token: str = token) -> Any:
         """The API's answer to the token's owner. `path`: from /api/v2 on."""
-        answer = self.http.request(
-            method, f"{self.api_url}{path}", json=body, auth=(self.token, "")
-        )
+        answer = self.http.request(method, f"{self.api_url}{path}", json=body, auth=(token, ""))
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
@@ -142,11 +147,15 @@ class Tailnet:
         """Delete a device."""
         self.call("DELETE", f"/device/{self.device(hostname)['nodeId']}")
 
-    def mint(self, *, seconds: int = 600, **create: Any) -> str:
+    def keys(self) -> list[str]:
+        """Of those with which somebody can join yet."""
+        return [key["id"] for key in self.call("GET", "/tailnet/-/keys")["keys"]]
+
+    def mint(self, *, seconds: int = 600, token: str = token, **create: Any) -> str:
         """A key to join with; for one use and an ephemeral device, where `create` is silent."""
         create = {"reusable": False, "ephemeral": True, "preauthorized": True, **create}
         wish = {"capabilities": {"devices": {"create": create}}, "expirySeconds": seconds}
-        return self.call("POST", "/tailnet/-/keys", wish)["key"]
+        return self.call("POST", "/tailnet/-/keys", wish, token)["key"]
 
     def set_policy(self, text: str) -> None:
         """Now, and after each start."""

@@ -1,5 +1,6 @@
 """How vessels are reached, as the environment says; and what they are called in a tailnet."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,12 @@ import pytest
 from conductor.reach.configured import reach_of
 from conductor.reach.headscale import Headscale
 from conductor.reach.local import Local
+from conductor.reach.plane import Device
 from conductor.reach.tailnet import LABEL, Tailnet, hostname
 from conductor.reach.tailscale import Tailscale
 from conductor.work import Work
 from drc.errors import Misconfigured
+from drc.tailnet import owner_tag
 
 TOKEN = {"DRC_TAILNET": "tailscale", "DRC_TAILNET_TOKEN": "tskey-api-1"}
 CLIENT = {
@@ -68,6 +71,16 @@ def test_network_containers_wait_joined_only_where_that_is_said() -> None:
 def test_a_way_to_wait_that_there_is_not_is_said(environ: dict[str, str]) -> None:
     with pytest.raises(Misconfigured, match="DRC_TAILNET_BERTHS is “"):
         reach_of(environ)
+
+
+def test_owners_are_apart_unless_that_is_said() -> None:
+    for told, apart in (("", True), ("apart", True), ("together", False)):
+        reach = reach_of({**TOKEN, "DRC_TAILNET_OWNERS": told})
+        assert isinstance(reach, Tailnet)
+        assert reach.apart == apart
+        reach.plane.web.http.close()  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(Misconfigured, match="DRC_TAILNET_OWNERS is “alone”"):
+        reach_of({**TOKEN, "DRC_TAILNET_OWNERS": "alone"})
 
 
 def test_an_oauth_client_may_take_the_place_of_a_token() -> None:
@@ -181,3 +194,50 @@ def test_a_cut_name_is_the_same_each_time_and_a_label_still() -> None:
     assert len(name) <= LABEL
     assert name.replace("-", "").isalnum()
     assert name[0] != "-" != name[-1]
+
+
+# Tags -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("login", "tag"),
+    [
+        ("ada", "tag:vessel-ada"),
+        ("ada-lovelace2", "tag:vessel-ada-lovelace2"),
+        ("ada-", "tag:vessel-ada-"),
+        ("Ada", "tag:vessel-20001"),
+        ("ada.l", "tag:vessel-20001"),
+        ("åda", "tag:vessel-20001"),
+        ("ada\n", "tag:vessel-20001"),
+        ("20001", "tag:vessel-20001"),
+        ("", "tag:vessel-20001"),
+    ],
+)
+def test_an_owners_vessels_have_a_tag_of_their_own(login: str, tag: str) -> None:
+    assert owner_tag("tag:vessel", login, 20001) == tag
+
+
+def test_no_two_owners_have_the_same_tag() -> None:
+    """Logins that can be told apart as they are, by case alone, or by letters that tags have not;
+    one that looks like another's number.
+    """
+    logins = ["ada", "Ada", "ADA", "a.da", "a-da", "a_da", "u20001", "20001", "20002", "ada2"]
+    tags = {owner_tag("tag:vessel", login, 20001 + n) for n, login in enumerate(logins)}
+    assert len(tags) == len(logins)
+
+
+def marked(*tags: str, apart: bool = True) -> bool:
+    reach = Tailnet(plane_of(TOKEN), apart=apart)
+    work = Work(1, "start", 1, 1, 1, name="bert", login="ada", uid=20001)
+    device = Device("n1", "bert-ada", "", "", "", datetime.now(UTC), frozenset(tags))
+    return reach.is_marked(work, device)
+
+
+def test_a_device_is_as_it_should_be_with_its_owners_tag_and_no_other_owners() -> None:
+    assert marked("tag:vessel", "tag:vessel-ada")
+    assert marked("tag:vessel", "tag:vessel-ada", "tag:prod", "tag:vessels-of-all")
+    assert not marked("tag:vessel")
+    assert not marked("tag:vessel", "tag:vessel-bob")
+    assert not marked("tag:vessel", "tag:vessel-ada", "tag:vessel-bob")
+    assert marked("tag:vessel", apart=False)
+    assert not marked("tag:vessel", "tag:vessel-ada", apart=False)

@@ -6,6 +6,7 @@ hscontrol/grpcv1.go (0.29) and hscontrol/api/v1 (0.30).
 """
 
 import base64
+import contextlib
 import http.server
 import json
 import re
@@ -84,6 +85,8 @@ class Answer:
     """It comes when nobody waits for it anymore."""
     whole: bool = True
     """Else the connection ends in the midst of it."""
+    drips: bool = False
+    """It comes a byte at a time, each long before anybody's patience with one ends."""
 
 
 def said(status: int, body: Any, kind: str = JSON) -> Answer:
@@ -109,6 +112,11 @@ def torn() -> Answer:
     return Answer(200, '{"devices": [', {"Content-Type": JSON}, whole=False)
 
 
+def drip(head: str) -> Answer:
+    """`head`: what comes at once; after it as many letters as anybody waits for."""
+    return Answer(200, head, drips=True)
+
+
 def hang(*, takes: bool = False) -> Answer:
     return Answer(takes=takes, hangs=True)
 
@@ -130,8 +138,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         answer = self.plane.handle(asked)
         if answer.hangs:
             self.plane.ended.wait(60)
-        self.close_connection = not answer.status or not answer.whole
+        self.close_connection = not answer.status or not answer.whole or answer.drips
         if not answer.status:
+            return
+        if answer.drips:
+            self.drip(answer.text)
             return
         self.send_response(answer.status)
         length = len(answer.text.encode()) + (0 if answer.whole else 100)
@@ -139,6 +150,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(answer.text.encode())
+
+    def drip(self, head: str) -> None:
+        with contextlib.suppress(OSError):  # whoever asked has gone
+            self.wfile.write(head.encode())
+            self.wfile.flush()
+            while not self.plane.ended.wait(0.05):
+                self.wfile.write(b"x")
+                self.wfile.flush()
 
     do_GET = do_POST = do_DELETE = answer
 
@@ -232,13 +251,20 @@ class Plane:
         raise NotImplementedError
 
 
+def permitted(tags: list[str], known: set[str], *, at_least: int = 0) -> None:
+    """Raises Refusal, in the words that both have."""
+    if set(tags) - known or len(tags) < at_least:
+        names = " ".join(tags)
+        raise Refusal(400, f"requested tags [{names}] are invalid or not permitted")
+
+
 class Tailscale(Plane):
     def __init__(self, token: str = "tskey-api-1") -> None:
         super().__init__()
         self.token = token
         self.client = ("k1", "tskey-client-k1-2")
-        self.tags = {"tag:vessel"}
-        """What keys may be made for."""
+        self.tags = {"tag:vessel", "tag:vessel-ada"}
+        """What keys may be made for, and devices be given."""
         self.access: list[str] = []
         """The OAuth access tokens that are good."""
         self.lasts = 3600
@@ -247,6 +273,7 @@ class Tailscale(Plane):
             ("POST", "/api/v2/tailnet/-/keys", self.make_key),
             ("GET", "/api/v2/tailnet/-/devices", self.list_devices),
             ("POST", "/api/v2/device/([^/]+)/ip", self.move),
+            ("POST", "/api/v2/device/([^/]+)/tags", self.tag),
             ("DELETE", "/api/v2/device/([^/]+)", self.delete),
         ]
 
@@ -296,9 +323,7 @@ class Tailscale(Plane):
         wish = self.check(request, KEY)
         tags = wish["capabilities"]["devices"]["create"].get("tags", [])
         by_client = request.headers.get("Authorization", "").startswith("Bearer tskey-access")
-        if set(tags) - self.tags or (by_client and not tags):
-            names = " ".join(tags)
-            raise Refusal(400, f"requested tags [{names}] are invalid or not permitted")
+        permitted(tags, self.tags, at_least=1 if by_client else 0)
         id = f"k{len(self.keys) + 10}"
         self.keys.append({
             **wish, "id": id, "key": f"tskey-auth-{id}CNTRL-9", "created": "2026-11-24T12:33:52Z",
@@ -323,6 +348,12 @@ class Tailscale(Plane):
         device["addresses"][0] = ipv4
         return {}
 
+    def tag(self, request: Request, id: str) -> Any:
+        device, tags = self.known(id), self.check(request, {"tags": [TAG]})["tags"]
+        permitted(tags, self.tags)
+        device["tags"] = tags
+        return {}
+
     def delete(self, request: Request, id: str) -> Any:
         if self.known(id)["isExternal"]:
             raise Refusal(501, "cannot delete devices outside of your tailnet")
@@ -335,10 +366,13 @@ class Headscale(Plane):
     def __init__(self, version: str, token: str = "hskey-api-1") -> None:
         super().__init__()
         self.version, self.token = version, token
+        self.tags = {"tag:vessel", "tag:vessel-ada"}
+        """What its policy knows: devices can be given others no more than keys can be refused."""
         self.malformed = 400 if version == "0.29" else 422
         self.routes = [
             ("POST", "/api/v1/preauthkey", self.make_key),
             ("GET", "/api/v1/node", lambda _: {"nodes": [*self.devices.values()]}),
+            ("POST", "/api/v1/node/([^/]+)/tags", self.tag),
             ("DELETE", "/api/v1/node/([^/]+)", self.delete),
         ]
 
@@ -387,10 +421,23 @@ class Headscale(Plane):
         })  # fmt: skip
         return {"preAuthKey": self.keys[-1]}
 
-    def delete(self, request: Request, id: str) -> Any:
+    def known(self, id: str) -> dict[str, Any]:
         if not id.isdecimal():
             raise Refusal(400, "type mismatch, parameter: node_id")
         if id not in self.devices:
             raise Refusal(404, "node not found")
+        return self.devices[id]
+
+    def tag(self, request: Request, id: str) -> Any:
+        node, tags = self.known(id), self.check(request, {"tags": [TAG]})["tags"]
+        try:
+            permitted(tags, self.tags)
+        except Refusal as refusal:
+            raise Refusal(400, f"setting tags: {refusal.message}") from None
+        node["tags"] = tags
+        return {"node": node}
+
+    def delete(self, request: Request, id: str) -> Any:
+        self.known(id)
         del self.devices[id]
         return {}

@@ -76,6 +76,7 @@ def test_devices_are_those_with_the_tag(api: planes.Headscale, plane: Headscale)
         ipv6="fd7a:115c:a1e0::1",
         name="",
         made_at=datetime(2026, 11, 24, 12, 33, 52, 123456, tzinfo=UTC),
+        tags=frozenset({"tag:other", TAG}),
     )
     (request,) = api.requests
     assert (request.method, request.path, request.text) == ("GET", "/api/v1/node", "")
@@ -94,6 +95,27 @@ def test_a_tailnet_without_devices_has_none(
 ) -> None:
     api.play(said(200, {"nodes": none}))
     assert plane.devices() == []
+
+
+def test_an_owners_tag_is_given_to_the_device_and_not_by_the_key(
+    api: planes.Headscale, plane: Headscale
+) -> None:
+    plane.mint("vessel", ["tag:vessel-ada"])
+    assert api.keys[0]["aclTags"] == [TAG]
+    api.join("1", "100.64.0.1", [TAG])
+    plane.mark("1", ["tag:vessel-ada"])
+    request = api.requests[-1]
+    assert (request.method, request.path) == ("POST", "/api/v1/node/1/tags")
+    assert plane.devices()[0].tags == {TAG, "tag:vessel-ada"}
+
+
+def test_a_tag_that_the_policy_does_not_know_is_refused(
+    api: planes.Headscale, plane: Headscale
+) -> None:
+    api.join("1", "100.64.0.1", [TAG])
+    with pytest.raises(TailnetRefused, match=r"\[tag:vessel tag:vessel-bob\] are invalid or not"):
+        plane.mark("1", ["tag:vessel-bob"])
+    assert api.devices["1"]["tags"] == [TAG]
 
 
 def test_a_device_keeps_the_address_that_headscale_gave_it(

@@ -1,10 +1,13 @@
 """The command line where vessels have addresses of their own, and the tailnet's policy."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import SSHCertificate, load_ssh_public_identity
 
+from drc.cli.tailnet import SHIPPED
 from drc.db import Database
 from tests.fleets import run_sql
 from tests.tailnet.tailnet import Tailnet
@@ -74,6 +77,22 @@ def test_jupyter_is_opened_at_the_address(api: Api, bert: str, drc: Terminal) ->
     assert said.out.startswith("http://100.81.0.7:8888/lab?token=")
 
 
+def test_the_host_certificate_names_the_address_that_was_kept(
+    api: Api, bert: str, standin: StandIn
+) -> None:
+    join(api)
+    api.raw("POST", "/v1/vessels/bert/stop")
+    standin.run_once()
+    for name, also in (("bert", [b"100.81.0.7", b"fd7a::7", b"bert-ada.x.ts.net"]), ("other", [])):
+        api.create(name)
+        work = standin.take("start")
+        certificate = load_ssh_public_identity(
+            standin.tell.secrets(work)["host_certificate"].encode()
+        )
+        assert isinstance(certificate, SSHCertificate)
+        assert certificate.valid_principals == [f"{name}.ada.drc".encode(), *also]
+
+
 def test_an_address_of_another_attempt_is_refused(api: Api, bert: str, db: Database) -> None:
     run_sql(db, "UPDATE vessel SET attempt = 2 RETURNING id")
     vessel = api.show(bert)
@@ -137,22 +156,150 @@ def tailnet(tmp_path: Path) -> Iterator[Tailnet]:
 
 
 @pytest.fixture
-def admin(drc: Terminal, tailnet: Tailnet) -> Terminal:
-    drc.more |= {"DRC_TAILNET_URL": tailnet.url, "DRC_TAILNET_TOKEN": tailnet.token}
-    return drc
+def admin(operator: Terminal, api: Api, tailnet: Tailnet) -> Terminal:
+    """An operator who may change the policy. Ada and Bob have accounts."""
+    operator.more |= {"DRC_TAILNET_URL": tailnet.url, "DRC_TAILNET_TOKEN": tailnet.token}
+    for address in ("ada@example.org", "bob@example.com"):
+        meet(api, address)
+    return operator
 
 
-def test_the_policy_is_printed_without_asking_anybody(drc: Terminal) -> None:
-    said = drc("tailnet", "policy")
+def meet(api: Api, subject: str) -> None:
+    """Somebody signs in for the first time."""
+    with api.client(subject) as client:
+        client.call("GET", "/v1/whoami")
+
+
+def shipped() -> str:
+    return SHIPPED.read_text()
+
+
+def test_who_has_an_account_is_told_to_operators(api: Api) -> None:
+    meet(api, "Ada@example.org")
+    token = api.token("op", "operator")
+    (ada,) = api.raw("GET", "/v1/owners", token=token).json()
+    uid = ada.pop("uid")
+    assert ada == {"subject": "Ada@example.org", "login": "ada", "called": "Ada@example.org"}
+    assert uid >= 20000
+    assert api.raw("GET", "/v1/owners").status_code == 403
+
+
+def test_what_a_provider_verified_is_what_somebody_is_called(api: Api, db: Database) -> None:
+    meet(api, "https://id.example.org|17")
+    run_sql(db, "UPDATE owner SET name = 'ada@example.org' RETURNING id")
+    (ada,) = api.raw("GET", "/v1/owners", token=api.token("op", "operator")).json()
+    assert (ada["called"], ada["login"]) == ("ada@example.org", "u17")
+
+
+def test_the_policy_is_printed_with_the_people_who_are_here(admin: Terminal, api: Api) -> None:
+    said = admin("tailnet", "policy")
     assert said.status == 0
-    assert '"dst": ["tag:vessel:22,8888"]' in said.out
+    assert '"tag:vessel-ada": ["tag:drc"],' in said.out
+    assert '"src": ["bob@example.com"], "dst": ["tag:vessel-bob:22,8888"]},' in said.out
+    assert '"src": ["bob@example.org"]' not in said.out  # the example's
 
 
-def test_what_differs_is_shown_and_nothing_is_written(admin: Terminal, tailnet: Tailnet) -> None:
+def test_who_has_no_address_is_left_out_and_that_is_said(admin: Terminal, api: Api) -> None:
+    meet(api, "eve")
+    said = admin("tailnet", "policy")
+    assert said.status == 0
+    assert "// tag:vessel-eve: its owner has no address" in said.out
+    assert '"tag:vessel-eve": ["tag:drc"],' in said.out  # else no vessel of hers could start
+    assert "The owner of tag:vessel-eve has no e-mail address here" in said.err
+
+
+def test_whoever_is_no_operator_or_not_signed_in_is_shown_the_example(
+    drc: Terminal, api: Api
+) -> None:
+    meet(api, "bob@example.com")
+    for token, why in ((drc.token, "owners:read"), ("", "not signed in")):
+        drc.token = token
+        said = drc("tailnet", "policy")
+        assert (said.status, said.out) == (0, shipped())
+        assert why in said.err
+        assert "the people in it are examples" in said.err
+
+
+def test_a_file_of_ones_own_is_not_filled_for_who_is_no_operator(
+    drc: Terminal, tmp_path: Path
+) -> None:
+    file = tmp_path / "ours.hujson"
+    file.write_text(shipped())
+    said = drc("tailnet", "policy", "--file", str(file))
+    assert (said.status, said.out) == (1, "")
+    assert "owners:read" in said.err
+
+
+def test_all_of_a_file_but_what_is_between_the_markers_is_kept_to_the_byte(
+    admin: Terminal, tailnet: Tailnet, tmp_path: Path
+) -> None:
+    before = shipped().replace("admin@example.com", "root@example.com")
+    before = before.replace('"groups"', '// ünser\u2028 own\r\n\t"groups"') + "\n\n// end\n \t"
+    file = tmp_path / "ours.hujson"
+    file.write_bytes(before.encode())
+    assert admin("tailnet", "policy", "--apply", "--file", str(file)).status == 0
+    after = tailnet.policy_now()
+    ours = re.compile(r"(people in \w+\n).*?([ \t]*// drc: end)", re.DOTALL)
+    assert ours.sub(r"\1\2", after) == ours.sub(r"\1\2", before)
+    assert after != before
+    assert admin("tailnet", "policy", "--check").status == 0
+
+
+def test_tests_can_be_left_out(admin: Terminal, tailnet: Tailnet, tmp_path: Path) -> None:
+    said = admin("tailnet", "policy", "--no-tests")
+    assert said.status == 0
+    assert "tag:vessel-bob:22,8888" in said.out
+    assert '"tests"' not in said.out
+    file = tmp_path / "ours.hujson"
+    file.write_text(said.out)
+    assert admin("tailnet", "policy", "--apply", "--no-tests", "--file", str(file)).status == 0
+    assert tailnet.policy_now() == said.out
+    apply_first(admin, tmp_path)
+    assert admin("tailnet", "policy", "--apply", "--no-tests").status == 0
+    assert '"src": "bob@example.com", "accept"' not in tailnet.policy_now()
+    assert '"src": ["bob@example.com"]' in tailnet.policy_now()
+
+
+def test_where_owners_are_together_everybody_reaches_all_vessels(
+    admin: Terminal, tmp_path: Path
+) -> None:
+    admin.more["DRC_TAILNET_OWNERS"] = "together"
+    said = admin("tailnet", "policy")
+    both = '"src": ["ada@example.org", "bob@example.com"], "dst": ["tag:vessel:22,8888"]},'
+    assert both in said.out
+    assert "tag:vessel-" not in said.out
+    file = tmp_path / "before.hujson"  # by hand, as it was before there were markers
+    file.write_text('{"acls": []}')
+    assert admin("tailnet", "policy", "--file", str(file)).out == '{"acls": []}'
+
+
+def test_another_tag_is_that_of_its_owners_too(admin: Terminal) -> None:
+    admin.more["DRC_TAILNET_TAG"] = "tag:lab"
+    assert '"dst": ["tag:lab-ada:22,8888"]' in admin("tailnet", "policy").out
+    admin.more["DRC_TAILNET_TAG"] = 'tag:"'
+    said = admin("tailnet", "policy")
+    assert (said.status, "which is no tag" in said.err) == (5, True)
+    admin.more |= {"DRC_TAILNET_TAG": "", "DRC_TAILNET_OWNERS": "alone"}
+    said = admin("tailnet", "policy")
+    assert (said.status, "DRC_TAILNET_OWNERS is “alone”" in said.err) == (5, True)
+
+
+def apply_first(admin: Terminal, tmp_path: Path) -> Path:
+    file = tmp_path / "ours.hujson"
+    file.write_text(admin("tailnet", "policy").out)
+    assert admin("tailnet", "policy", "--apply", "--file", str(file)).status == 0
+    return file
+
+
+def test_what_differs_is_shown_and_nothing_is_written(
+    admin: Terminal, tailnet: Tailnet, tmp_path: Path
+) -> None:
+    file = tmp_path / "ours.hujson"
+    file.write_text(shipped())
     before = tailnet.policy_now()
-    said = admin("tailnet", "policy", "--check")
+    said = admin("tailnet", "policy", "--check", "--file", str(file))
     assert said.status == 1
-    assert '+\t\t{"action": "accept", "src": ["group:drc-users"' in said.out
+    assert '+\t\t{"action": "accept", "src": ["bob@example.com"]' in said.out
     assert "drc tailnet policy --apply" in said.err
     assert tailnet.policy_now() == before
 
@@ -160,13 +307,41 @@ def test_what_differs_is_shown_and_nothing_is_written(admin: Terminal, tailnet: 
 def test_it_is_written_when_told_and_then_it_is_the_same(
     admin: Terminal, tailnet: Tailnet, tmp_path: Path
 ) -> None:
-    file = tmp_path / "ours.hujson"
-    file.write_text(admin("tailnet", "policy").out.replace("ada@example.org", "eve@example.org"))
-    said = admin("tailnet", "policy", "--apply", "--file", str(file))
-    assert said.status == 0
-    assert "+" in said.out
+    """Its own tests are run by the control server, which would refuse it."""
+    file = apply_first(admin, tmp_path)
     assert tailnet.policy_now() == file.read_text()
     assert admin("tailnet", "policy", "--check", "--file", str(file)).status == 0
+    assert admin("tailnet", "policy", "--check").status == 0
+
+
+def test_somebody_new_comes_into_the_policy_that_is_in_force(
+    admin: Terminal, api: Api, tailnet: Tailnet, tmp_path: Path
+) -> None:
+    apply_first(admin, tmp_path)
+    theirs = tailnet.policy_now().replace("admin@example.com", "root@example.com")
+    tailnet.set_policy(theirs)
+    meet(api, "eve@example.org")
+    said = admin("tailnet", "policy", "--check")
+    assert (said.status, "tag:vessel-eve" in said.out) == (1, True)
+    said = admin("tailnet", "policy", "--apply")
+    assert said.status == 0
+    changed = [line for line in said.out.splitlines() if line[:1] in "+-"][2:]
+    assert [line[0] for line in changed].count("-") == 1  # whom Bob's test stands beside
+    now = tailnet.policy_now()
+    assert '"dst": ["tag:vessel-eve:22,8888"]' in now
+    assert "root@example.com" in now
+
+
+def test_a_policy_in_force_without_markers_is_left_alone(
+    admin: Terminal, tailnet: Tailnet
+) -> None:  # fmt: skip
+    before = tailnet.policy_now()
+    for how in ("--apply", "--check"):
+        said = admin("tailnet", "policy", how)
+        assert said.status == 1
+        assert "no place for drc's people in tagOwners and acls and tests" in said.err
+        assert "// drc: people in tagOwners" in said.err
+    assert tailnet.policy_now() == before
 
 
 @pytest.mark.parametrize(
@@ -201,7 +376,7 @@ def test_a_policy_that_tailscale_finds_fault_with_is_not_written(
 ) -> None:
     before = tailnet.policy_now()
     file = tmp_path / "wrong.hujson"
-    file.write_text('{"acls": [{"action": "accept", "src": ["tag:no"], "dst": ["*:*"]}]}')
+    file.write_text(shipped().replace('"tag:drc"], "dst"', '"tag:no"], "dst"'))
     said = admin("tailnet", "policy", "--apply", "--file", str(file))
     assert said.status == 1
     assert "Tailscale finds fault with it" in said.err
@@ -216,16 +391,6 @@ def test_without_a_good_token_it_is_said(
     said = admin("tailnet", "policy", "--check")
     assert said.status in (1, 5)
     assert "Neither DRC_TAILNET_TOKEN" in said.err or "Tailscale refused: " in said.err
-
-
-def test_what_drc_ships_is_written_over_nobodys_policy(
-    admin: Terminal, tailnet: Tailnet
-) -> None:  # fmt: skip
-    before = tailnet.policy_now()
-    said = admin("tailnet", "policy", "--apply")
-    assert said.status == 1
-    assert "The policy that drc ships names nobody of yours." in said.err
-    assert tailnet.policy_now() == before
 
 
 def test_a_file_that_cannot_be_read_is_said(admin: Terminal) -> None:

@@ -18,7 +18,7 @@ from conductor.reach.plane import AddressTaken, Device
 from conductor.reach.tailscale import Tailscale
 from drc.errors import DrcError, TailnetRefused, TailnetUnreachable
 from tests.wire import planes
-from tests.wire.planes import Answer, broken, cut, hang, limited, said, torn
+from tests.wire.planes import Answer, broken, cut, drip, hang, limited, said, torn
 
 TAG = "tag:vessel"
 DEVICES = "/api/v2/tailnet/-/devices"
@@ -39,9 +39,11 @@ def api() -> Iterator[planes.Tailscale]:
 @contextlib.contextmanager
 def asking(api: planes.Tailscale, **how: Any) -> Iterator[Tailscale]:
     plane = Tailscale(TAG, url=api.url, **how)
-    with plane.web.http:
-        plane.web.http.timeout = 10
+    plane.web.http.timeout = 10
+    try:
         yield plane
+    finally:
+        plane.web.http.close()  # which another may have become
 
 
 def hasty(plane: Tailscale) -> None:
@@ -99,6 +101,24 @@ def test_a_key_is_for_one_ephemeral_device_with_the_tag(
     }
 
 
+def test_a_key_may_have_its_owners_tag_too(api: planes.Tailscale, client: Tailscale) -> None:
+    client.mint("vessel", ["tag:vessel-ada"])
+    create = api.keys[0]["capabilities"]["devices"]["create"]
+    assert create["tags"] == ["tag:vessel", "tag:vessel-ada"]
+
+
+def test_a_device_that_waited_is_given_its_owners_tag(
+    api: planes.Tailscale, client: Tailscale
+) -> None:
+    api.join("n1", "100.64.0.1", [TAG])
+    client.mark("n1", ["tag:vessel-ada"])
+    request = api.requests[-1]
+    assert (request.method, request.path) == ("POST", "/api/v2/device/n1/tags")
+    assert request.json == {"tags": ["tag:vessel", "tag:vessel-ada"]}
+    (found,) = client.devices()
+    assert found.tags == {"tag:vessel", "tag:vessel-ada"}
+
+
 def test_a_description_has_at_most_fifty_letters(api: planes.Tailscale, plane: Tailscale) -> None:
     plane.mint("x" * 49 + "yz")
     assert api.keys[0]["description"] == "x" * 49 + "y"
@@ -118,6 +138,7 @@ def test_devices_are_those_with_the_tag(api: planes.Tailscale, plane: Tailscale)
         ipv6="fd7a:115c:a1e0::1",
         name="host-n1.tail1.ts.net",
         made_at=datetime(2026, 11, 24, 12, 33, 52, tzinfo=UTC),
+        tags=frozenset({"tag:other", TAG}),
     )
 
 
@@ -214,6 +235,16 @@ def test_a_tag_that_the_key_may_not_give_is_refused_with_what_tailscale_says(
         "Tailscale refused: requested tags [tag:x] are invalid or not permitted"
     )
     assert len(api.requests) == 1
+
+
+def test_a_tag_that_the_policy_does_not_know_is_refused_for_a_device_too(
+    api: planes.Tailscale, plane: Tailscale
+) -> None:
+    api.join("n1", "100.64.0.1", [TAG])
+    with pytest.raises(TailnetRefused, match=r"\[tag:vessel tag:vessel-bob\] are invalid or not"):
+        plane.mark("n1", ["tag:vessel-bob"])
+    assert len(api.requests) == 1
+    assert api.devices["n1"]["tags"] == [TAG]
 
 
 def test_what_is_no_address_of_a_tailnet_is_refused(
@@ -375,6 +406,71 @@ def test_a_plane_where_nothing_listens_is_unreachable(
         plane.devices()
 
 
+HEAD = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize(
+    "head", [HEAD + "X: ", HEAD + 'Content-Length: 99999\r\n\r\n{"x'], ids=["head", "body"]
+)
+def test_an_answer_that_comes_a_byte_at_a_time_is_not_waited_for_to_its_end(
+    api: planes.Tailscale, plane: Tailscale, head: str
+) -> None:
+    api.play(drip(head))
+    plane.web.longest, plane.web.patience = 0.5, 0
+    with pytest.raises(TailnetUnreachable, match="did not end its answer within"):
+        plane.devices()
+    plane.web.longest = 30
+    api.join("n1", "100.64.0.1", [TAG])
+    assert [device.id for device in plane.devices()] == ["n1"]
+
+
+def test_the_second_burial_does_not_wait_for_a_plane_that_is_away(
+    api: planes.Tailscale, plane: Tailscale
+) -> None:
+    api.join("n1", "100.64.0.1", [TAG])
+    api.always(broken(503), at="/device/")
+    plane.web.patience = 0.5
+    with pytest.raises(TailnetUnreachable, match="answered 503"):
+        plane.delete("n1")
+    asked = len(api.requests)
+    assert asked > 1
+    for _ in range(3):
+        with pytest.raises(TailnetUnreachable, match="did not answer just now"):
+            plane.delete("n1")
+    assert len(api.requests) == asked
+
+
+def test_burials_that_wait_already_end_with_the_first_that_is_given_up(
+    api: planes.Tailscale, plane: Tailscale
+) -> None:
+    plane.web.patience = 3600
+    api.play(broken(503), at="/device/n1")
+
+    def first_fails() -> Any:
+        plane.web.resting_until = float("inf")  # as another call's end says meanwhile
+        return {}
+
+    plane.web.authorize = first_fails
+    with pytest.raises(TailnetUnreachable, match="did not answer just now"):
+        plane.delete("n1")
+    assert len(api.requests) == 1
+
+
+def test_a_start_is_as_patient_as_before_and_when_it_is_answered_burials_go_on(
+    api: planes.Tailscale, plane: Tailscale
+) -> None:
+    api.join("n1", "100.64.0.1", [TAG])
+    api.play(broken(503), at="/device/")
+    plane.web.patience = 0
+    with pytest.raises(TailnetUnreachable):
+        plane.delete("n1")
+    plane.web.patience = 15
+    api.play(broken(503), None, at="/keys")
+    assert plane.mint("vessel") == api.keys[0]["key"]
+    plane.delete("n1")
+    assert api.devices == {}
+
+
 CALLS: dict[str, Callable[[Tailscale], Any]] = {
     "mint": lambda plane: plane.mint("vessel"),
     "devices": lambda plane: plane.devices(),
@@ -412,7 +508,7 @@ def test_a_call_whose_answer_is_lost_is_made_again_and_has_its_effect(
 SIGN_IN = "/oauth/token"
 
 
-def test_an_oauth_client_signs_in_for_its_scopes_and_the_tag(
+def test_an_oauth_client_signs_in_for_its_scopes_and_all_of_its_tags(
     api: planes.Tailscale, client: Tailscale
 ) -> None:
     client.devices()
@@ -424,7 +520,6 @@ def test_an_oauth_client_signs_in_for_its_scopes_and_the_tag(
         "client_id": "k1",
         "client_secret": "tskey-client-k1-2",
         "scope": "auth_keys devices:core",
-        "tags": "tag:vessel",
     }
     assert second.headers["Authorization"] == f"Bearer {api.access[0]}"
 
