@@ -3,13 +3,14 @@
 import io
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from conductor import watch
 from conductor.host import Door, Host, load_key
+from conductor.reach import tidy
 from conductor.reach.tailnet import Tailnet as Reach
 from conductor.reach.tailscale import Tailscale
 from drc.config import NET_IMAGE
@@ -158,12 +159,11 @@ def world_in_tailnet(
     """An installation whose vessels are nodes. `number`: what tells its ports and homes from
     others'.
     """
-    with (
-        world_on(machine, postgres, name, folder, 26000 + 500 * number) as world,
-        world.conducting(reach=reach, net_image=with_tailscale(machine)) as _,
-        pytest.MonkeyPatch.context() as patch,
-    ):
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         patch.setattr(watch, "PAUSE", 0.5)
+        patch.setattr(tidy, "PAUSE", 3600)  # tests do it, and say what there is to do
+        world = stack.enter_context(world_on(machine, postgres, name, folder, 26000 + 500 * number))
+        stack.enter_context(world.conducting(reach=reach, net_image=with_tailscale(machine)))
         # the homes of other installations lie on the first machine, where a uid is one person
         world.sql(f"ALTER SEQUENCE owner_uid RESTART {60000 + 500 * number}")
         world.add_host(world.person("eve"))
