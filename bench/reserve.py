@@ -42,7 +42,8 @@ AS_PREPARED = "-c plan_cache_mode=force_generic_plan"
 ID = "('00000000-0000-4000-8000-' || lpad(to_hex(:n::bigint), 12, '0'))::uuid"
 VALUES = {
     "actor": """'{"who": "ada@example.org", "subject": "https://id.example.org|1234", "signer":
-        "session", "token": "7c9e6679-7425-40de-944b-e07fc1f90ae7", "address": "10.0.0.7"}'""",
+        "session", "token": "7c9e6679-7425-40de-944b-e07fc1f90ae7", "address": "10.0.0.7",
+        "request": "7c9e6679742540de944be07fc1f90ae7"}'""",
     "request": "'7c9e6679742540de944be07fc1f90ae7'",
     "id": ID,
     "owner_id": "(1 + :client_id)",
