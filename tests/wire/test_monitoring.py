@@ -113,6 +113,26 @@ def test_the_exporters_unit_mounts_what_its_options_name() -> None:
     assert "--cap-add SYS_ADMIN" in unit  # without it there are no DCGM_FI_PROF_ counters
 
 
+DOCS = (FOLDER.parents[1] / "docs" / "monitoring.md").read_text()
+
+
+def test_the_docs_list_every_metric_and_every_alert_and_no_others(
+    api: Api, conductors: tuple[dict[int, Host], int]
+) -> None:
+    said = api.raw("GET", "/v1/metrics", token=api.token("op", "operator")).text
+    said += httpx.get(f"http://127.0.0.1:{conductors[1]}/metrics", trust_env=False).text
+    families = set(re.findall(r"^# TYPE (drc_\w+)", said, re.MULTILINE))
+    assert len(families) > 25
+    listed = set(re.findall(r"`(drc_\w+)", DOCS))
+    assert listed == families
+    used = {SUFFIX.sub("", name) for text in expressions() for name in FAMILY.findall(text)}
+    assert {name for name in used if name.startswith("drc_")} <= families
+    tables = DOCS[DOCS.index("## Alerts") :]
+    assert set(re.findall(r"`((?:Drc|Dcgm|Gpu)\w+)`", tables)) == {a["alert"] for a in alerts()}
+    pages = set(re.findall(r"`(Drc\w+)`", tables[: tables.index("`ticket`")]))
+    assert pages == {a["alert"] for a in alerts() if a["labels"]["severity"] == "page"}
+
+
 # The dashboard -----------------------------------------------------------------------------------
 
 
