@@ -77,6 +77,9 @@ bench-reserve: dev ## the reservation, beside the same design with nothing else 
 bench-tailnet: images ## from the request to ssh over a real tailnet, beside docker run
 	@$(RUN)python -m bench.tailnet
 
+bench-fleet: dev ## ten thousand GPUs discovered, scraped and judged, and a week without false alarms
+	@$(RUN)python -m bench.fleet
+
 bench-undertaker: dev ## one round over ten thousand GPUs and their real Prometheus
 	@$(RUN)python -m bench.undertaker
 

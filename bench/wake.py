@@ -20,7 +20,7 @@ from conductor.api import Api
 from conductor.work import Work
 from drc import fleet
 from drc.auth import Signer
-from drc.config import DEFAULT_IMAGE, ApiSettings
+from drc.config import DEFAULT_IMAGE, ApiSettings, Hidden
 from drc.db import Database
 from drc.up.postgres import Postgres
 from tests.fleets import wish
@@ -55,7 +55,7 @@ def measure(postgres: Postgres, waiting: int) -> dict[str, float]:
     keys.mkdir()
     make_keys(keys)
     settings = ApiSettings(
-        database_url=postgres.url("drc_api"), keys=keys, secret=keys / "secret",
+        database_url=Hidden(postgres.url("drc_api")), keys=keys, secret=keys / "secret",
         host="127.0.0.1", port=0, image=DEFAULT_IMAGE, migrate_url=None,
     )  # fmt: skip
     with psycopg.connect(postgres.url(), autocommit=True) as admin:

@@ -1,5 +1,6 @@
 """What the programs are told by their environment and by files."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,12 @@ from drc.config import (
     Account,
     LoginSettings,
     account_file,
+    address_and_port,
     api_settings,
     count,
     load_account,
     login_settings,
+    metrics_at,
     need_secret,
     save_account,
     secret,
@@ -50,6 +53,48 @@ def test_a_count_that_is_no_number_is_refused_by_name(value: str) -> None:
     with pytest.raises(Misconfigured, match="DRC_PORT"):
         count({"DRC_PORT": value}, "DRC_PORT", 1)
     assert count({}, "DRC_PORT", 1) == 1
+
+
+LISTEN = "DRC_METRICS_LISTEN"
+
+
+def test_an_address_and_port_may_be_of_ipv6() -> None:
+    assert address_and_port({}, LISTEN) is None
+    assert address_and_port({LISTEN: "127.0.0.1:9410"}, LISTEN) == ("127.0.0.1", 9410)
+    assert address_and_port({LISTEN: "[::1]:9410"}, LISTEN) == ("::1", 9410)
+
+
+@pytest.mark.parametrize(
+    "said", ["9410", ":9410", "gpu1:", "::1:9410", "[]:1", "gpu1:0", "a:65536"]
+)
+def test_what_is_no_address_and_port_is_refused_by_name(said: str) -> None:
+    with pytest.raises(Misconfigured, match=LISTEN):
+        address_and_port({LISTEN: said}, LISTEN)
+
+
+@pytest.mark.parametrize(
+    ("said", "listens", "tls", "found"),
+    [
+        ("", "127.0.0.1", False, ("127.0.0.1:8787", False)),
+        ("", "::1", True, ("[::1]:8787", True)),
+        ("", "0.0.0.0", True, (f"{socket.gethostname()}:8787", True)),
+        ("10.0.0.5:80", "127.0.0.1", True, ("10.0.0.5:80", True)),
+        ("[fd00::5]:80", "127.0.0.1", False, ("[fd00::5]:80", False)),
+        ("https://drc.test:443", "127.0.0.1", False, ("drc.test:443", True)),
+        ("http://10.0.0.5:80", "127.0.0.1", True, ("10.0.0.5:80", False)),
+        ("none", "127.0.0.1", False, None),
+    ],
+)
+def test_prometheus_finds_a_program_where_it_listens_or_where_it_says(
+    said: str, listens: str, tls: bool, found: tuple[str, bool] | None
+) -> None:
+    assert metrics_at({"DRC_METRICS_ADDRESS": said}, listens, 8787, tls=tls) == found
+
+
+@pytest.mark.parametrize("said", ["drc.test", "ftp://drc.test:1", "https://", "https://drc.test/x"])
+def test_what_is_no_place_for_metrics_is_refused(said: str) -> None:
+    with pytest.raises(Misconfigured, match="DRC_METRICS_ADDRESS"):
+        metrics_at({"DRC_METRICS_ADDRESS": said}, "127.0.0.1", 8787)
 
 
 URL = "DRC_DATABASE_URL"
