@@ -11,7 +11,7 @@ from typing import Any
 from drc.prometheus import Prometheus
 
 PRESENT = '{__name__=~"DCGM_FI_DEV_(GPU_TEMP|GPU_UTIL|FB_USED)"}'
-"""What every exporter's counters have some of, whatever its file says."""
+"""What every exporter tells some of, whatever its counter file says."""
 WINDOW = "5m"
 """In which at least one scrape succeeds: of ten, or five, each of which may fail."""
 BEFORE = ("5m", "1h", "6h")
@@ -38,10 +38,10 @@ class Measured:
 
 def measure(prometheus: Prometheus) -> Measured:
     """Raises MetricsUnreachable. It is asked as of its own now: its clock may not be ours."""
-    now = cards(prometheus, f"count by (UUID) (count_over_time({PRESENT}[{WINDOW}]))")
+    now = cards(prometheus, f"count by (UUID) (last_over_time({PRESENT}[{WINDOW}]))")
     before = frozenset[str]()
     for ago in BEFORE:
-        query = f"count by (UUID) (count_over_time({PRESENT}[{WINDOW}] offset {ago}))"
+        query = f"count by (UUID) (last_over_time({PRESENT}[{WINDOW}] offset {ago}))"
         before |= frozenset(cards(prometheus, query))
     counted = {
         # duplicates: two Prometheis that scrape the same, a job mapping of several jobs

@@ -57,7 +57,8 @@ class Exporter:
     def told(self) -> str:
         lines: list[str] = []
         for family, usual in (
-            ("DCGM_FI_DEV_GPU_TEMP", "40"), ("DCGM_FI_DEV_XID_ERRORS", "0"),
+            ("DCGM_FI_DEV_GPU_TEMP", "40"), ("DCGM_FI_DEV_GPU_UTIL", "97"),
+            ("DCGM_FI_DEV_XID_ERRORS", "0"),
             ("DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", "0"), ("DCGM_FI_DEV_ROW_REMAP_FAILURE", "0"),
         ):  # fmt: skip
             lines += [f"# HELP {family} of a GPU.", f"# TYPE {family} gauge"]
