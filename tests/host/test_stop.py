@@ -128,6 +128,6 @@ def test_a_vessel_whose_container_ends_has_failed_and_its_gpus_are_free(ada: Per
     vessel = ada.create("sunk", gpus=1)
     vessel.engine.kill(vessel.container)
     until("it has failed", lambda: ada.show("sunk")["state"] == "failed")
-    assert ada.show("sunk")["reason"] == "Its container on gpu1 ended."
+    assert ada.show("sunk")["reason"] == "Its container on gpu1 ended, with status 137."
     assert not world.held()
     assert not world.ours(f"drc.vessel={vessel.shown['id']}")
