@@ -8,7 +8,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 UV = $(shell command -v uv || echo .uv/bin/uv)
 RUN = .venv/bin/
 
-.PHONY: help up down clean demo-idle dev images check format test test-docker test-fast bench lock
+.PHONY: help up down clean demo-idle dev images check format test test-host test-others test-fast bench lock
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,11 +50,14 @@ check: dev ## format, lint, types, the arrows between the modules
 format: dev ## let ruff format
 	@$(RUN)ruff format -q . && $(RUN)ruff check -q --fix .
 
-test: images ## all tests, with the servers they need; those with Docker beside those without
-	@$(MAKE) --no-print-directory -j2 --output-sync=target test-docker test-fast
+test: images ## all tests, with the servers they need; those on hosts beside the others
+	@$(MAKE) --no-print-directory -j2 --output-sync=target test-host test-others
 
-test-docker: images ## the tests on an engine of their own
-	@$(RUN)python -m pytest tests/acceptance tests/tailnet tests/host
+test-host: images ## the tests on engines of their own
+	@$(RUN)python -m pytest tests/tailnet tests/host
+
+test-others: images
+	@$(RUN)python -m pytest tests/unit tests/database tests/wire tests/acceptance
 
 test-fast: dev ## the tests that need no Docker
 	@$(RUN)python -m pytest tests/unit tests/database tests/wire

@@ -86,7 +86,7 @@ def test_a_host_that_is_back_without_its_containers_has_no_such_vessels(
             with contextlib.suppress(docker.errors.NotFound):
                 second.client.remove_container(container["Id"], force=True)
     until("it failed", lambda: ida.show("there")["state"] == "failed", 60)
-    assert ida.show("there")["reason"] == "Its container on gpu2 ended."
+    assert ida.show("there")["reason"] == "Its container on gpu2 is gone."
     until("its work is done", lambda: not fleet.sql("SELECT id FROM outbox"), 60)
     assert not fleet.held()
     assert vessel.shown["ssh"]["port"] not in second.published()

@@ -410,3 +410,14 @@ def test_a_gpu_that_was_put_into_another_host_is_that_one_s(
     check_conservation(watch.db)
     operator("host", "probe", "gpu7")
     assert watch.troubles() == []
+
+
+def test_prometheus_is_asked_as_of_its_own_clock(watch: Watch) -> None:
+    """Which may be wrong: a time of ours would find nothing, or what was."""
+    asked: list[bytes] = []
+    watch.prometheus.http.event_hooks["request"].append(
+        lambda request: asked.append(request.read())
+    )
+    watch.look()
+    assert len(asked) == 1 + len(signs.BEFORE) + len(signs.COUNTED)
+    assert not any(b"time=" in form for form in asked)
