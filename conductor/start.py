@@ -83,7 +83,8 @@ def start(
             number = berths.make(host, db, names, net_image, work.vessel_id)
         else:
             berths.ensure(host, names, net_image, number)
-        joined = aside.submit(carried(join), host, db, api, names, work, number, ended)
+        if not host.reach.publishes:  # a port needs no joining, nor a thread for it
+            joined = aside.submit(carried(join), host, db, api, names, work, number, ended)
         work.begin("image")
         image = images.ensure(host, work.digest or work.image, peers)
         say = partial(tell, api.step, work)
@@ -107,7 +108,8 @@ def start(
             work.begin("ssh")
             ready.wait_for_banner(host, work, vessel, door)
             work.begin("join")
-            finish_joining(joined)
+            if joined:
+                finish_joining(joined)
             tell(api.step, work, "ssh_ready")
             known = secrets.result()
             work.begin("jupyter")
