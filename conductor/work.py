@@ -72,7 +72,9 @@ class Work:
         self.stopwatch.turn("")
 
     def break_off(self, failed: DrcError) -> None:
-        """It went wrong in the step that it is at."""
+        """It went wrong in the step that it is at; unless somebody else is to do it."""
+        if isinstance(failed, StaleAttempt):
+            return
         trace.note(failed=failed)
         self.stopwatch.span.close()
         trace.note(failed=failed)

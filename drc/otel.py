@@ -111,6 +111,9 @@ class Tracing:
         ) as opened:
             try:
                 yield
+            except Refused as answer:  # an answer like another
+                opened.set_attribute("error.type", answer.code)
+                raise
             except Exception as failed:
                 mark(opened, failed)
                 raise
@@ -150,11 +153,10 @@ def attributes(about: Mapping[str, object]) -> dict[str, str | int | float]:
 
 
 def mark(opened: Span, failed: Exception | str) -> None:
-    """As failed; a refusal is an answer like another, and only said."""
+    """As failed."""
     kind = failed.code if isinstance(failed, DrcError) else type(failed).__name__
     opened.set_attribute("error.type", failed if isinstance(failed, str) else kind)
-    if not isinstance(failed, Refused):
-        opened.set_status(StatusCode.ERROR, words(failed))
+    opened.set_status(StatusCode.ERROR, words(failed))
 
 
 def words(value: object) -> str:
