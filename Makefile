@@ -2,6 +2,7 @@
 
 STATE ?= /var/lib/drc
 ARGS ?=
+EXTRAS ?=
 PURGE ?=
 export DRC_STATE := $(STATE)
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -14,7 +15,7 @@ help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: ## start drc on this machine, and a first vessel (ARGS="--simulate a100:8")
-	@$(SUDO) sh deploy/install "$(STATE)"
+	@$(SUDO) sh deploy/install "$(STATE)" $(EXTRAS)
 	@"$(STATE)/venv/bin/drc" up --state "$(STATE)" $(ARGS)
 
 down: ## stop drc; vessels go on
@@ -34,7 +35,7 @@ dev: .venv ## the environment for working on drc, in .venv
 
 .venv: pyproject.toml uv.lock
 	@command -v uv >/dev/null || [ -x .uv/bin/uv ] || sh deploy/get-uv .uv
-	@$(UV) sync -q --frozen --extra server --compile-bytecode --python "$$(sh deploy/find-python)"
+	@$(UV) sync -q --frozen --extra server --extra otel --compile-bytecode --python "$$(sh deploy/find-python)"
 	@touch .venv
 
 images: dev ## an engine, and the images that tests and benches start

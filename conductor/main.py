@@ -34,7 +34,7 @@ from conductor.start import start
 from conductor.stop import stop
 from conductor.wanted import Names
 from conductor.work import Work, work_of
-from drc import fleet
+from drc import fleet, trace
 from drc.auth import Signer
 from drc.config import (
     DEFAULT_IMAGE,
@@ -172,7 +172,10 @@ class Conductor:
 
     def _see_to(self, work: Work) -> None:
         try:
-            self._finish_patiently(work, self._attempt(work))
+            failed = self._attempt(work)
+            if failed is not None:
+                work.break_off(failed)
+            self._finish_patiently(work, failed)
         except Unreachable as failed:
             log.warning("work %s %s: %s", work.verb, work.id, failed)  # its lease will run out
         except Exception:
@@ -273,6 +276,7 @@ class Conductor:
             outcome = "again"
             done = False
         WORK.labels(work.verb, outcome).inc()
+        trace.note(outcome=outcome)
         if done and fleet.finish_work(self.db, work.id, work.claim, work.generation):
             return
         delay = 0.0 if done else min(0.5 * 2**work.tries, LONGEST_DELAY)
@@ -412,6 +416,7 @@ def main() -> None:
     """Configured by the environment: docs/configuration.md."""
     try:
         begin()
+        trace.begin("drc-conductor")
         environ = os.environ
         name = environ.get("DRC_CONDUCTOR", f"{socket.gethostname()}-{os.getpid()}")
         signer = Signer.load(Path(need(environ, "DRC_SIGNING_KEY")))
@@ -439,6 +444,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, end)
     log.info("%s begins", conductor.name)
     conductor.run()
+    trace.end()
     os._exit(0)  # work in hand is left to its lease; its steps are safe to repeat
 
 

@@ -5,6 +5,7 @@ docs/monitoring.md lists them.
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIServer
@@ -21,7 +22,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from drc import __version__
+from drc import __version__, trace
 from drc.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -48,11 +49,13 @@ WORK = Counter(
 
 @dataclass(slots=True)
 class Stopwatch:
-    """Times one step after the other; one that is broken off is not told of."""
+    """Times one step after the other. One that is broken off is told of in its trace only."""
 
     verb: str
     step: str = ""
     begun: float = field(default_factory=time.monotonic)
+    span: ExitStack = field(default_factory=ExitStack)
+    """Around the step."""
 
     def turn(self, step: str) -> None:
         """The step before was taken, and this one begins."""
@@ -60,6 +63,9 @@ class Stopwatch:
         if self.step:
             STEP_SECONDS.labels(self.verb, self.step).observe(now - self.begun)
         self.step, self.begun = step, now
+        self.span.close()
+        if step:
+            self.span.enter_context(trace.span(step))
 
 
 class Hosts(Collector):

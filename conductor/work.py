@@ -1,14 +1,15 @@
 """A piece of claimed work, as a value, and the claim that goes with it."""
 
 import threading
-from contextlib import AbstractContextManager
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from conductor.metrics import Stopwatch
-from drc import log
+from drc import log, trace
 from drc.db import Row
-from drc.errors import StaleAttempt
+from drc.errors import DrcError, StaleAttempt
 
 
 @dataclass(eq=False, slots=True)
@@ -70,18 +71,28 @@ class Work:
         """The last step was taken, too."""
         self.stopwatch.turn("")
 
-    def bound(self) -> AbstractContextManager[None]:
+    def break_off(self, failed: DrcError) -> None:
+        """It went wrong in the step that it is at; unless somebody else is to do it."""
+        if isinstance(failed, StaleAttempt):
+            return
+        trace.note(failed=failed)
+        self.stopwatch.span.close()
+        trace.note(failed=failed)
+
+    @contextmanager
+    def bound(self) -> Generator[None]:
         """Around what is done for it: every line that is written says so, and so does every report
         to the API.
         """
-        return log.bound(
-            request=self.request,
-            verb=self.verb,
-            host=self.host,
-            vessel=self.name,
-            owner=self.login,
-            attempt=self.attempt or "",
-        )
+        about = {"host": self.host, "vessel": self.name, "owner": self.login}
+        with (
+            log.bound(request=self.request, verb=self.verb, **about, attempt=self.attempt or ""),
+            trace.span(self.verb, tries=self.tries),
+        ):
+            try:
+                yield
+            finally:
+                self.stopwatch.span.close()
 
     def go_on(self) -> None:
         if self.lost.is_set():

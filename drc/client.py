@@ -13,6 +13,7 @@ sys.modules.setdefault("httpx._main", cast(Any, None))
 
 import httpx  # noqa: E402
 
+from drc import trace  # noqa: E402
 from drc.errors import ApiUnreachable, DrcError, Misconfigured, NotSignedIn, Unreachable, of_code  # noqa: E402
 from drc.log import HEADER, bound_request  # noqa: E402
 
@@ -153,6 +154,7 @@ def identify(request: httpx.Request) -> None:
     id = bound_request()
     if id:
         request.headers[HEADER] = id
+        request.headers.update(trace.headers())
 
 
 class translated:

@@ -12,7 +12,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from drc import vessel
+from drc import trace, vessel
 from drc.db import Database, Row
 from drc.plan import Cards, Need, Place
 from drc.vessel import State, Verb
@@ -53,6 +53,8 @@ class Wish(Need):
     token_hash: bytes
     idempotency_key: str | None
     request_hash: bytes
+    request: str | None = None
+    """The id of the request that it was, of one that waits."""
 
     @property
     def shape(self) -> int:
@@ -175,14 +177,18 @@ def reserve_vessel(
     Raises NameTaken, RequestChanged.
     """
     words = {**asdict(wish), "env": Jsonb(wish.env), "shape": wish.shape}
-    row = db.one("reserve_vessel", **words, waits=waits, near_id=near_id)
-    return State(row["state"]) if row else None
+    with trace.span("reserve_vessel", vessel=wish.name):
+        row = db.one("reserve_vessel", **words, waits=waits, near_id=near_id)
+        state = State(row["state"]) if row else None
+        trace.note(state=state or "none")
+    return state
 
 
 def share_vessel(db: Database, wish: Wish, shares_id: str) -> bool:
     """Reserve beside another vessel, for its GPUs. Raises NameTaken, RequestChanged."""
     words = {**asdict(wish), "env": Jsonb(wish.env), "shape": wish.shape}
-    return bool(db.one("share_vessel", **words, shares_id=shares_id))
+    with trace.span("share_vessel", vessel=wish.name):
+        return bool(db.one("share_vessel", **words, shares_id=shares_id))
 
 
 def find_near_host(db: Database, wish: Wish, image: str | None) -> int | None:

@@ -27,6 +27,7 @@ LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LONGEST = 16_000  # letters of one value: a traceback in which somebody else's text is quoted
 NOISY = {
     "httpx": logging.WARNING,
+    "opentelemetry.sdk": logging.ERROR,  # each span that it drops where nobody takes them
     "paramiko": logging.CRITICAL,  # what it says of a connection, we say of the host
 }
 
@@ -92,11 +93,16 @@ SECRET = re.compile(
 )
 
 
-def value_of(text: str) -> str:
-    """As it stands behind a `=`. What looks like a secret is none of a log's business, though
-    nothing that we write should have one in it.
+def redacted(text: str) -> str:
+    """What looks like a secret is none of a log's business, though nothing that we write should
+    have one in it.
     """
-    text = SECRET.sub(lambda found: f"{found['header'] or found['address'] or ''}[REDACTED]", text)
+    return SECRET.sub(lambda found: f"{found['header'] or found['address'] or ''}[REDACTED]", text)
+
+
+def value_of(text: str) -> str:
+    """As it stands behind a `=`."""
+    text = redacted(text)
     if len(text) > LONGEST:
         text = text[: LONGEST // 2] + " … " + text[-LONGEST // 2 :]
     if re.fullmatch(r"[!#-<>-\[\]-~]+", text):  # ASCII that needs no quotes

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from drc import fleet
+from drc import fleet, trace
 from drc.auth import Signer
 from drc.config import is_heard, need, need_secret, secret
 from drc.db import Database
@@ -185,15 +185,17 @@ def main() -> None:
     """Configured by the environment: docs/configuration.md."""
     try:
         begin()
+        trace.begin("drc-undertaker")
         match sys.argv[1:]:
             case ["rehearse", *words]:
                 sys.exit(rehearsal(os.environ, words))
             case ["listen"]:
                 sys.exit(listen(os.environ))
             case ["look"]:
-                sys.exit(look(os.environ))
+                with bound(request=new_request()), trace.span("look"):
+                    sys.exit(look(os.environ))
             case []:
-                with bound(request=new_request()):  # all of a round is one
+                with bound(request=new_request()), trace.span("round"):  # all of a round is one
                     sys.exit(work(os.environ))
             case words:
                 raise BadInput(
@@ -203,6 +205,8 @@ def main() -> None:
     except DrcError as failed:
         print(failed.message, failed.hint, file=sys.stderr)  # noqa: T201
         sys.exit(failed.exit_code)
+    finally:
+        trace.end()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import os
 import sys
 
+from drc import trace
 from drc.api.app import serve
 from drc.config import api_settings
 from drc.errors import DrcError
@@ -12,6 +13,7 @@ from drc.log import begin
 def main() -> int:
     try:
         begin()
+        trace.begin("drc-api")
         serve(api_settings(os.environ))
     except DrcError as failed:
         print(failed.message, failed.hint, file=sys.stderr)  # noqa: T201

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Response
 from fastapi.responses import PlainTextResponse
 
-from drc import __version__, fleet, sshca
+from drc import __version__, fleet, sshca, trace
 from drc.api import (
     audit,
     certificates,
@@ -139,6 +139,7 @@ def serve(settings: ApiSettings) -> None:
         address, tls = settings.metrics_at
         name = f"{socket.gethostname()}:{settings.port}"
         context.announced = Announced("api", name, address, tls)
+    context.closers.append(trace.end)  # uvicorn ends by the signal that it was sent
     sweep.start(context)
     certificate, key = settings.tls or (None, None)
     server = uvicorn.Config(

@@ -7,6 +7,7 @@ from drc import fleet
 from drc.api.context import Context
 from drc.api.metrics import RESERVATIONS
 from drc.fleet import EVENTS, WORK, Wish
+from drc.log import bound
 from drc.vessel import State
 
 CONTENDED_TRIES = 12
@@ -47,12 +48,18 @@ def place(here: Context, wish: Wish, *, waits: bool = False) -> State | None:
     return state
 
 
+def place_waiting(here: Context, wish: Wish) -> bool:
+    """As part of the request that made it wait."""
+    with bound(request=wish.request):
+        return place(here, wish, waits=True) == State.RESERVED
+
+
 def serve_queue(here: Context) -> int:
     """Place whoever waits and fits, the longest waiting first. Returns how many were placed."""
     placed, skip = 0, list[str]()
     while id := fleet.next_waiting(here.db, skip):
         wish = fleet.read_request(here.db, id)
-        if wish and place(here, wish, waits=True) == State.RESERVED:
+        if wish and place_waiting(here, wish):
             placed += 1
         elif wish:
             skip.append(id)

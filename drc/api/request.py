@@ -2,10 +2,12 @@
 
 import logging
 import time
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from drc import trace
 from drc.db import actor
 from drc.log import HEADER, bound, is_request, new_request
 
@@ -35,11 +37,18 @@ class Identified:
                 message = {**message, "headers": headers}
             await send(message)
 
-        with bound(request=id):
+        with bound(request=id), traced(scope):
             try:
                 await self.app(scope, receive, identified)
             finally:
                 tell(scope, status, seconds or time.perf_counter() - begun)
+
+
+def traced(scope: Scope) -> AbstractContextManager[None]:
+    if scope["path"].removeprefix("/v1") in OFTEN:
+        return nullcontext()
+    came = dict[bytes, bytes](scope["headers"]).get(trace.HEADER.encode(), b"").decode("latin-1")
+    return trace.span(scope["method"], serves=True, after=came)
 
 
 def request_of(scope: Scope) -> str:
@@ -52,6 +61,15 @@ def tell(scope: Scope, status: int, seconds: float) -> None:
     """The route, not the path, in which people's names are; and who asked."""
     route: Any = scope.get("route")
     path = getattr(route, "path", "none")
+    trace.note(
+        f"{scope['method']} {path}",
+        failed=str(status) if status >= 500 else "",
+        **{
+            "http.request.method": scope["method"],
+            "http.route": path,
+            "http.response.status_code": status,
+        },
+    )
     more = {
         "method": scope["method"],
         "route": path,

@@ -110,6 +110,7 @@ class Supervisor:
                     "LANG": "C.UTF-8",
                     "PYTHONUNBUFFERED": "1",
                     "DRC_LOG_LEVEL": os.environ.get("DRC_LOG_LEVEL", ""),
+                    **{key: os.environ[key] for key in os.environ if key.startswith("OTEL_")},
                     **program.env,
                 },
                 stdin=subprocess.DEVNULL,
