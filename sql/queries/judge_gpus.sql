@@ -12,7 +12,9 @@ seen AS MATERIALIZED (
 ),
 b AS MATERIALIZED (
   SELECT g.id, g.ill AS before, CASE WHEN s.why IS DISTINCT FROM g.accepted THEN s.why END AS after,
-         g.accepted AS was_accepted, CASE WHEN s.why IS NOT NULL THEN g.accepted END AS accepted
+         g.accepted AS was_accepted,
+         -- while somebody has it nobody can tell what was left on it
+         CASE WHEN s.why IS NOT NULL OR g.vessel_id IS NOT NULL THEN g.accepted END AS accepted
   FROM h JOIN gpu g ON g.host_id = h.id
   JOIN seen s ON s.uuid = coalesce(g.parent, g.uuid)
   WHERE NOT g.removed AND (g.ill IS NULL OR g.ill NOT LIKE 'gone:%%')

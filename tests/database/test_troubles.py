@@ -12,12 +12,10 @@ from drc.db import Database
 from tests.database.here import OneConnection
 from tests.fleets import (
     add_host,
-    add_owner,
     card,
     check_conservation,
     report_cards,
     run_sql,
-    wish,
 )
 from tests.wait import wait_until
 
