@@ -660,12 +660,15 @@ def note_round(
     db: Database,
     id: int,
     mended: dict[str, int],
-    strangers: list[dict[str, Any]] | None,
-    cards: list[str] | None,
+    strangers: list[dict[str, Any]] | None = None,
+    cards: list[str] | None = None,
+    boot: str | None = None,
 ) -> bool:
     """What a round over a host mended and found; None was not looked for."""
     found = None if strangers is None else Jsonb(strangers)
-    return bool(db.one("note_round", id=id, mended=Jsonb(mended), strangers=found, cards=cards))
+    return bool(
+        db.one("note_round", id=id, mended=Jsonb(mended), strangers=found, cards=cards, boot=boot)
+    )
 
 
 def read_holders(db: Database, host_id: int) -> dict[str, list[str]]:

@@ -94,3 +94,73 @@ def test_a_card_is_released_with_all_of_its_slices(db: Database) -> None:
     assert released["uuid"] == "MIG-1"
     assert [gpu["ill"] for gpu in fleet.read_gpus(db)] == [None, None]
     check_conservation(db)
+
+
+def trouble(db: Database, host: int, kind: str = "host-silent", **more: Any) -> None:
+    fleet.note_troubles(db, host, (), [{"kind": kind, "detail": "why", **more}])
+
+
+def test_a_host_that_was_never_committed_goes_with_what_was_wrong_with_it(
+    db: Database, host: int
+) -> None:
+    fleet.write_doubts(db, [{"uuid": GPU, "sign": "xid", "value": 79}])
+    trouble(db, host, "gpu-fault", uuid=GPU)
+    run_sql(db, "UPDATE host SET committed = false RETURNING id")
+    assert fleet.forget_host(db, "gpu1")
+    assert fleet.list_troubles(db) == []
+
+
+def test_what_was_wrong_with_a_host_is_over_when_it_leaves(db: Database, host: int) -> None:
+    trouble(db, host)
+    assert fleet.remove_host(db, host)
+    assert fleet.list_troubles(db) == []
+
+
+def test_a_trouble_that_came_back_just_now_is_not_called_over(db: Database, host: int) -> None:
+    trouble(db, host)
+    fleet.note_troubles(db, host, ["host-silent"], [])
+    (over,) = fleet.list_troubles(db)
+    assert over["ended_at"]
+    trouble(db, host)
+    assert not fleet.tell_troubles(db, [], [over["id"]], [])
+    assert [row["ended_at"] for row in fleet.list_troubles(db)] == [None]
+
+
+# What asks for a look ----------------------------------------------------------------------------
+
+
+def looks(db: Database) -> int:
+    """How many looks are asked for; they are made."""
+    return len(run_sql(db, "DELETE FROM outbox WHERE verb = 'probe' RETURNING id"))
+
+
+def test_a_round_asks_for_a_look_where_the_cards_are_not_those_in_the_books(
+    db: Database, host: int
+) -> None:
+    looks(db)
+    every = ["GPU-gpu1-0", "GPU-gpu1-1"]
+    for judged, seen, expected in (
+        (None, every, 0), (None, every[:1], 1), (ILL, every, 0), (None, [*every, "GPU-new"], 1),
+    ):  # fmt: skip
+        fleet.judge_gpus(db, host, {GPU: judged})
+        fleet.note_round(db, host, {}, cards=seen)
+        assert looks(db) == expected, (judged, seen)
+    report_cards(db, host, [])
+    fleet.note_round(db, host, {}, cards=every)
+    assert looks(db) == 1
+    fleet.note_round(db, host, {}, cards=[])
+    assert looks(db) == 0
+
+
+def test_a_round_asks_for_a_look_after_a_reboot(db: Database, host: int) -> None:
+    run_sql(db, 'UPDATE host SET facts = \'{"boot": "one"}\' RETURNING id')
+    looks(db)
+    for boot, expected in (("one", 0), (None, 0), ("two", 1)):
+        fleet.note_round(db, host, {}, boot=boot)
+        assert looks(db) == expected, boot
+
+
+def test_a_card_whose_host_has_no_exporter_is_not_watched(db: Database, host: int) -> None:
+    assert len(fleet.list_watched(db)) == 2
+    fleet.set_host_monitoring(db, "gpu1", exporter="none")
+    assert fleet.list_watched(db) == []
