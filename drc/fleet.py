@@ -349,13 +349,16 @@ Judged = tuple[datetime, datetime | None]
 
 
 def stop_vessel(
-    db: Database, id: str, reason: str, judged: Judged | None = None, *, save: bool = False
-) -> State | None:
+    db: Database, id: str, reason: str, judged: Judged | None = None, *, save: bool = False,
+    moves: bool = False,
+) -> State | None:  # fmt: skip
     """The state it went to, or None when its state does not allow it, or `judged` is so no more.
 
-    `save`: what is in it beside its home is kept as an image.
+    `save`: what is in it beside its home is kept as an image. `moves`: it is to be created again
+    elsewhere.
     """
-    return _end(db, id, None, vessel.sources(Verb.STOP), State.BURIED, reason, judged, save=save)
+    sources = vessel.sources(Verb.STOP)
+    return _end(db, id, None, sources, State.BURIED, reason, judged, save=save, moves=moves)
 
 
 def fail_vessel(
@@ -376,6 +379,7 @@ def _end(
     judged: Judged | None = None,
     *,
     save: bool = False,
+    moves: bool = False,
 ) -> State | None:
     ends_at, kept_until = judged or (None, None)
     row = db.one(
@@ -388,6 +392,7 @@ def _end(
         ends_at=ends_at,
         kept_until=kept_until,
         save=save,
+        moves=moves,
     )
     return State(row["state"]) if row else None
 
@@ -589,8 +594,8 @@ def list_drained(db: Database) -> list[Row]:
     return db.all("list_drained")
 
 
-def mark_moving(db: Database, id: str, *, moves: bool) -> None:
-    db.one("mark_moving", id=id, moves=moves)
+def note_moved(db: Database, id: str) -> None:
+    db.one("note_moved", id=id)
 
 
 def list_moving(db: Database) -> list[Row]:

@@ -424,7 +424,7 @@ def test_while_slack_is_down_no_word_is_lost(watch: Watch, slack: Server) -> Non
 def test_hosts_that_fall_silent_together_are_one_message(watch: Watch, slack: Server) -> None:
     ids = [row["id"] for row in run_sql(watch.db, "SELECT id FROM host ORDER BY name")]
     for id in ids:
-        watch.standin.tell.silent(id, "host-silent", "it does not answer at 10.0.0.7:22")  # pyright: ignore[reportArgumentType]
+        watch.standin.silent(id, "it does not answer at 10.0.0.7:22")
     watch.pass_time(2)
     watch.tell(slack)
     (said,) = slack.messages
