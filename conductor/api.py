@@ -108,7 +108,9 @@ class Api(Program):
     def health(self, host_id: int, found: dict[str, Any]) -> None:
         self.client.call("POST", f"/v1/conduct/hosts/{host_id}/health", found)
 
-    def set_aside(self, host_id: int, kind: Kind, found: dict[str, str]) -> None:
-        """Cards that nobody is to be given for now: why, by UUID."""
+    def set_aside(self, host_id: int, kind: Kind, found: dict[str, str]) -> list[str]:
+        """Cards that nobody is to be given for now: why, by UUID. Returns those of which no
+        operator let that pass.
+        """
         body = {"kind": kind, "found": found}
-        self.client.call("POST", f"/v1/conduct/hosts/{host_id}/gpus", body)
+        return self.client.call("POST", f"/v1/conduct/hosts/{host_id}/gpus", body)

@@ -20,7 +20,7 @@ from conductor import cards, probe
 from conductor.host import Host
 from conductor.said import clean
 from drc.errors import EngineFailed
-from drc.trouble import Kind
+from drc.trouble import Kind, uncorrected
 
 CSV = "--format=csv,noheader,nounits"
 MEMORY = f"nvidia-smi --query-gpu=uuid,memory.used,ecc.errors.uncorrected.volatile.total {CSV}"
@@ -110,8 +110,7 @@ def fault(words: Sequence[str]) -> str:
     if any("requires reset" in word or "Unknown Error" in word for word in words):
         return f"nvidia-smi says {next(w for w in words if 'requires' in w or 'Unknown' in w)}"
     errors = number(words[1]) if len(words) > 1 else 0
-    plural = "s" * (errors != 1)
-    return f"{errors} memory error{plural} that could not be corrected" if errors else ""
+    return uncorrected(errors) if errors else ""
 
 
 def retired(words: Sequence[str]) -> str:

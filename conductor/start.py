@@ -118,7 +118,7 @@ def start(
             work.begin("keys")
             ready.check_keys(host, work, door, host_key_blob(known), known["authorized_keys"])
         if fit:
-            check_fit(api, work, host, fit.result())
+            check_fit(api, host, fit.result())
         tell.finish()
         work.begin("token")
         api.run(work, known["token"])
@@ -140,11 +140,11 @@ def join(
         host.reach.christen(host, names, number, work)
 
 
-def check_fit(api: Api, work: Work, host: Host, unfit: dict[str, str]) -> None:
-    """Nobody is given a GPU that is ill. Raises StartFailed."""
-    if unfit:
-        api.set_aside(host.door.id, Kind.GPU_FAULT, unfit)
-        why = "; ".join(f"{uuid}: {reason}" for uuid, reason in unfit.items())
+def check_fit(api: Api, host: Host, unfit: dict[str, str]) -> None:
+    """Nobody is given a GPU that is ill, unless an operator let that pass. Raises StartFailed."""
+    aside = api.set_aside(host.door.id, Kind.GPU_FAULT, unfit) if unfit else []
+    if aside:
+        why = "; ".join(f"{uuid}: {unfit[uuid]}" for uuid in aside)
         raise StartFailed(
             f"A GPU of {host.name} is ill ({why}). It is set aside: create it again, for another."
         )

@@ -108,10 +108,13 @@ def report_round(
     whole: bool,
     there: list[reconcile.There],
 ) -> None:
-    """What was mended; after a whole round also who else is on the GPUs, and which cards are."""
+    """What was mended; after a whole round also who else is on the GPUs, which cards there are, and
+    which boot of its machine it is.
+    """
     found: dict[str, Any] = {}
     if whole:
         host.rounded = host.connections, time.monotonic()
+        found["boot"] = probe.boot(host)
         try:
             found["strangers"] = reconcile.strangers(conductor, host, there)
             if not host.door.simulate:

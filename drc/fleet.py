@@ -355,13 +355,16 @@ Judged = tuple[datetime, datetime | None]
 
 
 def stop_vessel(
-    db: Database, id: str, reason: str, judged: Judged | None = None, *, save: bool = False
-) -> State | None:
+    db: Database, id: str, reason: str, judged: Judged | None = None, *, save: bool = False,
+    moves: bool = False,
+) -> State | None:  # fmt: skip
     """The state it went to, or None when its state does not allow it, or `judged` is so no more.
 
-    `save`: what is in it beside its home is kept as an image.
+    `save`: what is in it beside its home is kept as an image. `moves`: it is to be created again
+    elsewhere.
     """
-    return _end(db, id, None, vessel.sources(Verb.STOP), State.BURIED, reason, judged, save=save)
+    sources = vessel.sources(Verb.STOP)
+    return _end(db, id, None, sources, State.BURIED, reason, judged, save=save, moves=moves)
 
 
 def fail_vessel(
@@ -382,6 +385,7 @@ def _end(
     judged: Judged | None = None,
     *,
     save: bool = False,
+    moves: bool = False,
 ) -> State | None:
     ends_at, kept_until = judged or (None, None)
     row = db.one(
@@ -394,6 +398,7 @@ def _end(
         ends_at=ends_at,
         kept_until=kept_until,
         save=save,
+        moves=moves,
     )
     return State(row["state"]) if row else None
 
@@ -595,8 +600,8 @@ def list_drained(db: Database) -> list[Row]:
     return db.all("list_drained")
 
 
-def mark_moving(db: Database, id: str, *, moves: bool) -> None:
-    db.one("mark_moving", id=id, moves=moves)
+def note_moved(db: Database, id: str) -> None:
+    db.one("note_moved", id=id)
 
 
 def list_moving(db: Database) -> list[Row]:
@@ -666,12 +671,15 @@ def note_round(
     db: Database,
     id: int,
     mended: dict[str, int],
-    strangers: list[dict[str, Any]] | None,
-    cards: list[str] | None,
+    strangers: list[dict[str, Any]] | None = None,
+    cards: list[str] | None = None,
+    boot: str | None = None,
 ) -> bool:
     """What a round over a host mended and found; None was not looked for."""
     found = None if strangers is None else Jsonb(strangers)
-    return bool(db.one("note_round", id=id, mended=Jsonb(mended), strangers=found, cards=cards))
+    return bool(
+        db.one("note_round", id=id, mended=Jsonb(mended), strangers=found, cards=cards, boot=boot)
+    )
 
 
 def read_holders(db: Database, host_id: int) -> dict[str, list[str]]:

@@ -15,6 +15,7 @@ Measurements (Prometheus) let one suspect; a look at the host says what is true:
     container-gone    a vessel's container ended by itself
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -85,8 +86,7 @@ class Finding:
 def diagnose(health: Mapping[str, Any], books: Iterable[Mapping[str, Any]]) -> list[Finding]:
     """What is true of a host that answers.
 
-    `health`: as drc.api.shapes.HealthReport. `books`: rows of read_doubts, one for each card. What
-    an operator let pass is none.
+    `health`: as drc.api.shapes.HealthReport. `books`: rows of read_doubts, one for each card.
     """
     found: list[Finding] = []
     driver, seen = health["driver"], health["gpus"]
@@ -101,12 +101,11 @@ def diagnose(health: Mapping[str, Any], books: Iterable[Mapping[str, Any]]) -> l
         faults = [here["fault"]] if here and here["fault"] else []
         faults += suspected(signs)
         if faults:
-            found.append(Finding(Kind.GPU_FAULT, "; ".join(faults), uuid))
+            found.append(Finding(Kind.GPU_FAULT, "; ".join(dict.fromkeys(faults)), uuid))
         elif signs.get("xid") in HARMLESS:
             found.append(Finding(Kind.PROGRAM_FAULT, xid(signs["xid"]), uuid))
         if here and here["leftover"]:
             found.append(Finding(Kind.LEFTOVER, here["leftover"], uuid))
-        found = [one for one in found if one.uuid != uuid or one.ill != card["accepted"]]
         unmeasured += "missing" in signs
     if unmeasured and not driver:
         found.append(not_measured(unmeasured, answers=health["exporter"]))
@@ -117,10 +116,27 @@ def suspected(signs: Mapping[str, int]) -> list[str]:
     """The faults that need no look, since the card itself counts them."""
     faults = [xid(signs["xid"])] if signs.get("xid") in FATAL else []
     if "ecc" in signs:
-        faults.append(f"{signs['ecc']} memory errors that could not be corrected")
+        faults.append(uncorrected(signs["ecc"]))
     if "remap" in signs:
         faults.append("a memory row could not be remapped")
     return faults
+
+
+def lets_pass(accepted: str | None, found: Finding) -> bool:
+    """Whether an operator has let that pass: each of its faults is among those of then.
+
+    What is left over is the same whatever its numbers are, for these change by themselves.
+    """
+    kind, _, detail = (accepted or "").partition(": ")
+    if kind != found.kind:
+        return False
+    if kind == Kind.LEFTOVER:
+        return re.sub("[0-9]+", "", detail) == re.sub("[0-9]+", "", found.detail)
+    return {*found.detail.split("; ")} <= {*detail.split("; ")}
+
+
+def uncorrected(errors: int) -> str:
+    return f"{errors} memory error{'s' * (errors != 1)} that could not be corrected"
 
 
 def xid(code: int) -> str:

@@ -23,13 +23,9 @@ def run_once(here: Context) -> int:
     """Returns how many vessels it ended, and how many it created again."""
     done = 0
     for row in fleet.list_drained(here.db):
-        id, why = str(row["id"]), f": {row['why']}" if row["why"] else ""
-        fleet.mark_moving(here.db, id, moves=row["moves"])
-        reason = f"{row['host']} is drained{why}"
-        if fleet.stop_vessel(here.db, id, reason, save=row["moves"]):
-            done += 1
-        else:
-            fleet.mark_moving(here.db, id, moves=False)  # its owner stopped it just now
+        reason = f"{row['host']} is drained" + (f": {row['why']}" if row["why"] else "")
+        id, moves = str(row["id"]), row["moves"]
+        done += fleet.stop_vessel(here.db, id, reason, save=moves, moves=moves) is not None
     if done:
         here.doorbell.ring(WORK, EVENTS)
     return done + sum(move(here, row) for row in fleet.list_moving(here.db))
@@ -46,7 +42,7 @@ def move(here: Context, row: Row) -> bool:
     except DrcError as failed:
         log.warning("%s of %s: %s", row["name"], row["login"], failed)
         return False  # the next round tries again
-    fleet.mark_moving(here.db, id, moves=False)
+    fleet.note_moved(here.db, id)
     here.doorbell.ring(WORK, EVENTS)
     return True
 

@@ -261,6 +261,7 @@ class RoundReport(Strict):
     mended: dict[str, Annotated[int, Field(ge=0)]] = Field(description="how often, by what")
     strangers: list[Stranger] | None = Field(None, description="None: not looked for")
     cards: list[str] | None = Field(None, description="UUIDs; None: not looked for")
+    boot: str | None = Field(None, max_length=100, description="which boot of its machine it is")
 
 
 class DrainRequest(Strict):

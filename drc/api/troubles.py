@@ -7,9 +7,10 @@ from drc.api.access import Here, Routes
 from drc.api.context import Context
 from drc.api.fleetwide import found
 from drc.api.shapes import Doubts, HealthReport, SetAside, Trouble
+from drc.db import Row
 from drc.errors import NoSuchGpu
 from drc.fleet import EVENTS, WORK
-from drc.trouble import LOOKED_FOR, Finding, Kind, diagnose
+from drc.trouble import LOOKED_FOR, Finding, Kind, diagnose, lets_pass
 
 routes = Routes("fleet")
 
@@ -32,20 +33,20 @@ def health(id: int, report: HealthReport, here: Here) -> None:
     """What a look at a host that answers found of its health."""
     books = fleet.read_doubts(here.db, id)
     seen = report.model_dump()
-    diagnosed = diagnose(seen, books)
-    ill: dict[str, str | None] = dict.fromkeys(
+    cards: dict[str, str | None] = dict.fromkeys(
         row["uuid"] for row in books if row["uuid"] in seen["gpus"]
     )
-    set_aside(here, id, ill | illnesses(diagnosed))
-    note(here, id, LOOKED_FOR, diagnosed)
+    judge(here, id, LOOKED_FOR, books, diagnose(seen, books), cards)
 
 
-@routes.post("/conduct/hosts/{id}/gpus", "hosts:conduct", status_code=204)
-def aside(id: int, report: SetAside, here: Here) -> None:
-    """Cards that a vessel was to have, or had, and that nobody is to be given now."""
+@routes.post("/conduct/hosts/{id}/gpus", "hosts:conduct")
+def aside(id: int, report: SetAside, here: Here) -> list[str]:
+    """Cards that a vessel was to have, or had, and that nobody is to be given now. Returns these:
+    what an operator let pass keeps none back.
+    """
+    books = fleet.read_doubts(here.db, id)
     diagnosed = [Finding(Kind(report.kind), detail, uuid) for uuid, detail in report.found.items()]
-    set_aside(here, id, illnesses(diagnosed))
-    note(here, id, (), diagnosed)
+    return [one.uuid for one in judge(here, id, (), books, diagnosed, {}) if one.uuid]
 
 
 @routes.post("/hosts/{name}/gpus/{index}/release", "hosts:write")
@@ -61,14 +62,30 @@ def release(name: str, index: int, here: Here) -> dict[str, Any]:
     return row
 
 
-def illnesses(diagnosed: list[Finding]) -> dict[str, str | None]:
-    return {one.uuid: one.ill for one in reversed(diagnosed) if one.uuid and one.is_ill}
+def judge(
+    here: Context,
+    id: int,
+    kinds: tuple[Kind, ...],
+    books: list[Row],
+    diagnosed: list[Finding],
+    ill: dict[str, str | None],
+) -> list[Finding]:
+    """Write down what was found, and what of it an operator let pass. Returns the rest.
 
-
-def set_aside(here: Context, id: int, ill: dict[str, str | None]) -> None:
-    changed = fleet.judge_gpus(here.db, id, ill)
+    `ill`: the cards that were looked at; well, as far as nothing was found of them.
+    """
+    accepted = {row["uuid"]: row["accepted"] for row in books}
+    counts = [one for one in diagnosed if not lets_pass(accepted.get(one.uuid), one)]
+    passed = {one.uuid: accepted[one.uuid] for one in diagnosed if one not in counts and one.uuid}
+    changed = fleet.judge_gpus(here.db, id, ill | passed | illnesses(counts))
     if any(row["ill"] is None for row in changed):
         here.waker.ring()
+    note(here, id, kinds, counts)
+    return counts
+
+
+def illnesses(diagnosed: list[Finding]) -> dict[str, str | None]:
+    return {one.uuid: one.ill for one in reversed(diagnosed) if one.uuid and one.is_ill}
 
 
 def note(here: Context, id: int, kinds: tuple[Kind, ...], diagnosed: list[Finding]) -> None:

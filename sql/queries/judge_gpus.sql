@@ -12,14 +12,17 @@ seen AS MATERIALIZED (
 ),
 b AS MATERIALIZED (
   SELECT g.id, g.ill AS before, CASE WHEN s.why IS DISTINCT FROM g.accepted THEN s.why END AS after,
-         CASE WHEN s.why IS NOT NULL THEN g.accepted END AS accepted
+         g.accepted AS was_accepted,
+         -- while somebody has it nobody can tell what was left on it
+         CASE WHEN s.why IS NOT NULL OR g.vessel_id IS NOT NULL THEN g.accepted END AS accepted
   FROM h JOIN gpu g ON g.host_id = h.id
   JOIN seen s ON s.uuid = coalesce(g.parent, g.uuid)
   WHERE NOT g.removed AND (g.ill IS NULL OR g.ill NOT LIKE 'gone:%%')
+  FOR NO KEY UPDATE OF g  -- else it may be as it was before whoever we waited for
 ),
 u AS (
   UPDATE gpu g SET ill = b.after, accepted = b.accepted FROM b
-  WHERE g.id = b.id AND (b.after, b.accepted) IS DISTINCT FROM (g.ill, g.accepted)
+  WHERE g.id = b.id AND (b.after, b.accepted) IS DISTINCT FROM (b.before, b.was_accepted)
   RETURNING g.id, g.uuid, g.idx, g.ill, g.vessel_id, g.model, g.memory_mib, b.before
 ),
 n AS (

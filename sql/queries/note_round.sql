@@ -1,11 +1,11 @@
 -- What a round over a host mended, and who else is on its GPUs. A stranger that is new there is told
--- to the operators, and to whoever holds the GPU. Where its cards are not those in the books it is
--- looked at again.
+-- to the operators, and to whoever holds the GPU. Where its cards are not those in the books, or its
+-- machine was started since, it is looked at again.
 -- Parameters: id int, mended jsonb (counts by what), strangers jsonb (NULL: not looked for),
---   cards text[] (UUIDs; NULL: not looked for).
+--   cards text[] (UUIDs; NULL: not looked for), boot text (of its machine; NULL: not looked for).
 -- Zero rows: no such host.
 WITH h AS MATERIALIZED (
-  SELECT id, name, strangers AS before FROM host
+  SELECT id, name, facts, strangers AS before FROM host
   WHERE id = %(id)s::int AND removed_at IS NULL
   FOR NO KEY UPDATE
 ),
@@ -33,9 +33,9 @@ s AS (
 o AS (
   INSERT INTO outbox (verb, host_id, request)
   SELECT 'probe', h.id, %(request)s::text FROM h
-  WHERE EXISTS (
+  WHERE h.facts->>'boot' <> %(boot)s::text OR EXISTS (
     SELECT FROM (SELECT uuid FROM gpu WHERE gpu.host_id = h.id AND NOT removed AND NOT simulated
-                 AND ill IS NULL) b
+                 AND (ill IS NULL OR ill NOT LIKE 'gone:%%')) b
     FULL JOIN unnest(%(cards)s::text[]) AS c (uuid) ON c.uuid = b.uuid
     WHERE (b.uuid IS NULL OR c.uuid IS NULL) AND %(cards)s::text[] IS NOT NULL)
   ON CONFLICT (host_id) WHERE verb = 'probe' DO NOTHING

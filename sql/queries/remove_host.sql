@@ -15,6 +15,11 @@ b AS (DELETE FROM berth USING h WHERE berth.host_id = h.id),
 m AS (DELETE FROM home USING h WHERE home.host_id = h.id),
 i AS (DELETE FROM image_on_host USING h WHERE image_on_host.host_id = h.id),
 o AS (DELETE FROM outbox USING h WHERE outbox.host_id = h.id),
+t AS (
+  -- without a word; what one vessel's owner is to know yet is told
+  UPDATE trouble SET ended_at = coalesce(ended_at, now()), over_at = now()
+  FROM h WHERE trouble.host_id = h.id AND trouble.over_at IS NULL AND trouble.vessel_id IS NULL
+),
 a AS (
   INSERT INTO audit (actor, action, target, detail)
   SELECT %(actor)s::jsonb, 'hosts:write', name, jsonb_build_object('verb', 'removed') FROM h

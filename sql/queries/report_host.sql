@@ -36,6 +36,13 @@ gone AS (
     AND NOT EXISTS (SELECT FROM seen s WHERE s.uuid = g.uuid)
   RETURNING g.model, g.memory_mib, g.vessel_id
 ),
+gone_ill AS (
+  UPDATE gpu g SET ill = 'gone: the host''s last look did not find it'
+  FROM h
+  WHERE g.host_id = h.id AND NOT g.removed AND g.ill NOT LIKE 'gone:%%'
+    AND NOT EXISTS (SELECT FROM seen s WHERE s.uuid = g.uuid)
+  RETURNING g.model, g.memory_mib
+),
 back AS (
   UPDATE gpu g SET ill = NULL, idx = s.index, island = s.island, instance = s.instance
   FROM h, seen s
@@ -85,6 +92,8 @@ changed AS (
     SELECT model, memory_mib, (vessel_id IS NULL)::int, 1 FROM back
     UNION ALL
     SELECT model, memory_mib, -(vessel_id IS NULL)::int, -1 FROM gone
+    UNION ALL
+    SELECT model, memory_mib, 0, -1 FROM gone_ill
   ) one
   GROUP BY model, memory_mib
 ),

@@ -3,7 +3,7 @@
 -- end with it.
 -- Parameters: id uuid, attempt int (NULL: whichever), sources text[], outcome text, reason text;
 --   ends_at timestamptz (NULL: it does not matter) and kept_until timestamptz: as they were judged;
---   save boolean (what is in it is to be kept).
+--   save boolean (what is in it is to be kept), moves boolean (it is to be created again elsewhere).
 -- Zero rows: the state does not allow it, or it was judged by what is not so any more.
 -- Locks: the vessel's row, then its outbox row.
 WITH target AS MATERIALIZED (
@@ -19,7 +19,7 @@ WITH target AS MATERIALIZED (
 v AS (
   UPDATE vessel
   SET state = CASE WHEN state = 'queued' THEN 'buried' ELSE 'stopping' END,
-      save = save OR %(save)s::boolean, state_since = clock_timestamp(), outcome = %(outcome)s::text,
+      save = save OR %(save)s::boolean, moves = %(moves)s::boolean, state_since = clock_timestamp(), outcome = %(outcome)s::text,
       reason = CASE WHEN id = %(id)s::uuid THEN %(reason)s::text
                     ELSE 'the vessel whose GPUs it shares ended: ' || %(reason)s::text END
   WHERE (id IN (SELECT id FROM target) OR shares_id IN (SELECT id FROM target))

@@ -5,7 +5,8 @@
 WITH t AS (
   SELECT id FROM trouble
   WHERE over_at IS NULL
-    AND (id = ANY (%(over)s::bigint[]) OR id = ANY (%(told)s::bigint[]) AND told_at IS NULL)
+    AND (id = ANY (%(over)s::bigint[]) AND ended_at IS NOT NULL  -- else it came back just now
+         OR id = ANY (%(told)s::bigint[]) AND told_at IS NULL)
   ORDER BY id FOR UPDATE
 ),
 every AS (

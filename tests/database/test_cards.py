@@ -55,6 +55,32 @@ def test_a_free_card_that_is_gone_is_given_to_nobody_until_it_is_back(db: Databa
     check_conservation(db)
 
 
+def test_an_ill_card_that_is_gone_may_come_back_in_another_host(db: Database) -> None:
+    id, other = host_with(db, CARDS), host_with(db, [], "gpu2")
+    fleet.judge_gpus(db, id, {"GPU-0": "gpu-fault: XID 79"})
+    assert count(db) == (2, 3)
+    report_cards(db, id, CARDS[1:])
+    assert count(db) == (2, 2)
+    check_conservation(db)
+    report_cards(db, other, CARDS[:1])
+    assert [gpu["host"] for gpu in fleet.read_gpus(db) if gpu["uuid"] == "GPU-0"] == ["gpu2"]
+    check_conservation(db)
+
+
+def test_a_held_ill_card_that_is_gone_is_back_when_it_is_seen(db: Database) -> None:
+    owner, id = add_owner(db), host_with(db, CARDS)
+    holds = wish(owner, "holds", gpus=3)
+    fleet.reserve_vessel(db, holds)
+    fleet.judge_gpus(db, id, {"GPU-0": "gpu-fault: XID 79"})
+    report_cards(db, id, CARDS[1:])
+    check_conservation(db)
+    end(db, holds.id)
+    assert count(db) == (2, 2)
+    report_cards(db, id, CARDS)
+    assert count(db) == (3, 3)
+    check_conservation(db)
+
+
 def test_a_held_card_that_is_gone_stays_held_and_is_not_free_after_burial(db: Database) -> None:
     owner, id = add_owner(db), host_with(db, CARDS)
     holds = wish(owner, "holds", gpus=2)
@@ -89,7 +115,7 @@ def test_a_card_that_is_ill_for_another_reason_is_not_healed_by_a_look(db: Datab
     id = host_with(db, CARDS)
     run_sql(db, "UPDATE gpu SET ill = 'its memory has errors' WHERE uuid = 'GPU-1'")
     run_sql(db, "UPDATE gpu_count SET n_free = 2 WHERE model = 'a100'")
-    for seen in (CARDS, CARDS[:1], CARDS):
+    for seen in (CARDS, CARDS):  # one that was gone meanwhile is judged anew
         report_cards(db, id, seen)
         check_conservation(db)
     assert [gpu["ill"] for gpu in fleet.read_gpus(db)] == [None, None, "its memory has errors"]

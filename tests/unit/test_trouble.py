@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from drc.trouble import FATAL, HARMLESS, Kind, diagnose
+from drc.trouble import FATAL, HARMLESS, Finding, Kind, diagnose, lets_pass
 
 WELL = {"fault": "", "leftover": ""}
 HEALTH: dict[str, Any] = {
@@ -12,8 +12,8 @@ HEALTH: dict[str, Any] = {
 }  # fmt: skip
 
 
-def book(uuid: str, accepted: str | None = None, **signs: int) -> dict[str, Any]:
-    return {"uuid": uuid, "index": int(uuid[-1]), "accepted": accepted, "signs": signs}
+def book(uuid: str, **signs: int) -> dict[str, Any]:
+    return {"uuid": uuid, "index": int(uuid[-1]), "accepted": None, "signs": signs}
 
 
 BOOKS = [book("GPU-0"), book("GPU-1")]
@@ -75,7 +75,21 @@ def test_all_the_gpus_that_nobody_hears_are_one_trouble_of_their_host() -> None:
     assert found.detail == "its dcgm-exporter answers, but Prometheus has no samples of 2 GPUs"
 
 
-def test_what_an_operator_let_pass_is_no_trouble_and_anything_else_is() -> None:
-    (found,) = diagnose(HEALTH, [book("GPU-0", ecc=2), book("GPU-1")])
-    assert kinds({}, [book("GPU-0", found.ill, ecc=2), book("GPU-1")]) == []
-    assert kinds({}, [book("GPU-0", found.ill, ecc=3), book("GPU-1")]) == [("gpu-fault", "GPU-0")]
+@pytest.mark.parametrize(
+    ("accepted", "kind", "detail", "passes"),
+    [
+        (None, Kind.GPU_FAULT, "one", False),
+        ("gpu-fault: one", Kind.GPU_FAULT, "one", True),
+        ("gpu-fault: one; two", Kind.GPU_FAULT, "two", True),  # as a vessel's start finds it
+        ("gpu-fault: one", Kind.GPU_FAULT, "one; two", False),
+        ("gpu-fault: 2 memory errors", Kind.GPU_FAULT, "3 memory errors", False),
+        ("gpu-fault: one", Kind.LEFTOVER, "one", False),
+        ("leftover: Xorg (pid 12) is there", Kind.LEFTOVER, "Xorg (pid 3) is there", True),
+        ("leftover: 1100 MiB are in use", Kind.LEFTOVER, "1200 MiB are in use", True),
+        ("leftover: Xorg (pid 12) is there", Kind.LEFTOVER, "python (pid 12) is there", False),
+    ],
+)  # fmt: skip
+def test_what_an_operator_let_pass_is_the_same_again_and_nothing_more(
+    accepted: str | None, kind: Kind, detail: str, passes: bool
+) -> None:
+    assert lets_pass(accepted, Finding(kind, detail, "GPU-0")) == passes

@@ -18,8 +18,9 @@ from conductor.work import Work, work_of
 from drc import fleet
 from drc.auth import Signer
 from drc.db import Database
-from drc.errors import HostTaken, StaleAttempt
+from drc.errors import HostTaken, StaleAttempt, Unreachable
 from drc.sshkey import parse_public_key
+from drc.trouble import Kind
 from drc.up.postgres import Postgres
 from tests.wire.served import Remote
 
@@ -93,7 +94,11 @@ class StandIn:
             work.bound(),
             contextlib.suppress(StaleAttempt),
         ):  # it is to stop meanwhile, which is other work
-            self.attempt(work)
+            try:
+                self.attempt(work)
+            except Unreachable:  # as one whose GPUs another shares yet, which is to come first
+                fleet.return_work(self.db, work.id, self.name, timedelta(seconds=0.1), None)
+                return
             if work.verb == "start" and self.until != STEPS[-1]:
                 return  # at work on it for ever; the claim stays
         self.done.append((work.verb, work.name))
@@ -150,6 +155,10 @@ class StandIn:
             cards = {gpu["uuid"]: {"fault": "", "leftover": ""} for gpu in found["gpus"]}
             well = {"exporter": True, "driver": None, "driver_said": "", "gpus": cards}
             self.tell.health(door.id, well | self.health)
+
+    def silent(self, host_id: int, why: str = "it does not answer") -> int:
+        """Its host fell silent. Returns how many vessels are unreachable."""
+        return self.tell.silent(host_id, Kind.HOST_SILENT, why)
 
     def door(self, host_id: int) -> Door:
         return next(Door(**r) for r in fleet.read_host_doors(self.db) if r["id"] == host_id)

@@ -324,7 +324,7 @@ def test_a_vessel_that_waits_has_no_way_yet(ada: Terminal, api: Api, bert: str) 
 def test_a_vessel_whose_host_is_silent_is_named(
     ada: Terminal, standin: StandIn, bert: str, host: int
 ) -> None:
-    standin.tell.silent(host)
+    standin.silent(host)
     said = ada("doctor")
     assert (said.status, marks(said)["bert"]) == (0, "!")
     assert "gpu1 is silent" in of(said, "bert")

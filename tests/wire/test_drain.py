@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from drc import fleet
 from drc.api import drain, sweep
 from drc.cli.extend import weekday
 from drc.db import Database
@@ -104,6 +105,40 @@ def test_vessels_are_created_again_elsewhere_once(
     assert run_sql(db, f"SELECT env FROM vessel WHERE id = '{again['id']}'")[0]["env"] == {"A": "1"}
     assert drain.run_once(api.context) == 0
     assert sorted(states(api)) == ["buried", "running"]
+    check_conservation(db)
+
+
+def test_two_processes_that_drain_at_once_do_not_forget_a_vessel(
+    operator: Terminal, api: Api, gpu7: str, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.create("bert", gpus=1, queue=["big"])
+    operator("host", "drain", "gpu7", "--by", "2030-01-04 18:00", "--move")
+    run_sql(db, "UPDATE host SET drain_at = now() WHERE drain_at IS NOT NULL RETURNING id")
+    both = fleet.list_drained(db)
+    with monkeypatch.context() as patched:
+        patched.setattr(fleet, "list_drained", lambda _: both)
+        assert [drain.run_once(api.context) for _ in range(2)] == [1, 0]
+    assert run_sql(db, "SELECT moves FROM vessel") == [{"moves": True}]
+
+
+def test_one_that_shares_another_s_gpus_goes_behind_it(
+    operator: Terminal, api: Api, gpu7: str, standin: StandIn, db: Database
+) -> None:
+    api.create("bert", gpus=1, host="gpu7", queue=["big"])
+    api.create("eval", share="bert")
+    operator("host", "set", "gpu1", "--queue", "big", "--queue", "default")
+    operator("host", "drain", "gpu7", "--by", "2030-01-04 18:00", "--move")
+    run_sql(db, "UPDATE host SET drain_at = now() WHERE drain_at IS NOT NULL RETURNING id")
+
+    def again() -> bool:
+        drain.run_once(api.context)
+        run_sql(db, "UPDATE vessel SET save = false WHERE save RETURNING id")  # it could not be
+        found = [api.show(name) for name in ("bert", "eval")]
+        return [(one["host"], one["state"]) for one in found] == [("gpu1", "running")] * 2
+
+    wait_until(again, "both are created again")
+    assert api.show("eval")["shares"] == "bert"
+    assert not run_sql(db, "SELECT id FROM vessel WHERE moves")
     check_conservation(db)
 
 

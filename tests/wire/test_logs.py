@@ -94,7 +94,7 @@ def test_of_a_host_that_is_silent_there_is_what_was_kept(
     standin.run_once()
     with standin.at_work():
         assert drc("logs", "bert").err == ""
-    standin.tell.silent(host)
+    standin.silent(host)
     said = drc("logs", "bert")
     assert said.out == LOG
     assert re.fullmatch(r"gpu1 is silent for \d+ s; this is what was kept\.\n", said.err)

@@ -155,7 +155,7 @@ class Day(RuleBasedStateMachine):
         running = [vessel for vessel in self.model.on(host) if vessel.can(Verb.LOSE)]
         id = fleet.find_host(self.world.db, host)
         assert id is not None
-        assert self.world.standin.tell.silent(id) == len(running)
+        assert self.world.standin.silent(id) == len(running)
         for vessel in running:
             vessel.move(Verb.LOSE)
 

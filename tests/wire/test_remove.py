@@ -91,7 +91,7 @@ def test_the_vessels_of_a_lost_host_have_failed_at_whatever_stage(
         if until == "stopping":
             api.raw("POST", "/v1/vessels/bert/stop")
         else:
-            standin.tell.silent(host)
+            standin.silent(host)
     api.create("waits", gpus=2)
     said = operator("host", "remove", "gpu1", "--lost", "--yes")
     assert (said.status, said.err) == (0, "gpu1 is removed.\n")

@@ -40,7 +40,7 @@ def test_a_replay_while_the_host_is_silent_is_no_refusal(api: Api, standin: Stan
     work = standin.take("start")
     standin.bring_up(work)
     token = standin.tell.secrets(work)["token"]
-    assert standin.tell.silent(work.host_id) == 1
+    assert standin.silent(work.host_id) == 1
     assert api.show("bert")["state"] == "unreachable"
     standin.tell.run(work, token)
     assert api.show("bert")["state"] == "unreachable"

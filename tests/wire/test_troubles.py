@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import paramiko
 import pytest
 
+from conductor.host import Host
+from conductor.start import check_fit
 from drc import fleet
 from drc.db import Database
-from drc.errors import MetricsUnreachable
+from drc.errors import MetricsUnreachable, StartFailed
 from drc.prometheus import Prometheus
 from drc.up import exporter
 from drc.up.postgres import Postgres
@@ -115,6 +118,11 @@ class Watch:
         )
         return [row["ill"] for row in rows]
 
+    def probe(self, operator: Terminal) -> None:
+        """A look that an operator asks for."""
+        assert operator("host", "probe", "gpu7").status == 0
+        wait_until(lambda: not run_sql(self.db, "SELECT id FROM outbox"), "it is looked at")
+
     def pass_time(self, minutes: int) -> None:
         run_sql(
             self.db,
@@ -129,9 +137,9 @@ class Watch:
     @contextmanager
     def found(self, **health: Any) -> Iterator[None]:
         """What looks at the host find meanwhile."""
-        self.standin.health = health
+        before, self.standin.health = self.standin.health, health
         yield
-        self.standin.health = {}
+        self.standin.health = before
 
 
 @pytest.fixture
@@ -274,14 +282,46 @@ def test_an_operator_may_let_a_fault_pass_and_another_counts_again(
     assert lines(operator("host", "troubles").out)[-1][:3] == ["gpu7 gpu 0", "gpu-fault", "0 s"]
     said = operator("host", "release", "gpu7", "0")
     assert said.status == 0, said.err
-    assert "It was set aside: gpu-fault: 1 memory errors" in said.err
-    watch.until()
-    assert watch.ill() == [None, None]
+    assert "It was set aside: gpu-fault: 1 memory error that" in said.err
+    for _ in range(3):
+        watch.probe(operator)
+        assert (watch.troubles(), watch.ill()) == ([], [None, None])
     watch.dcgm.cards[FIRST]["DCGM_FI_DEV_ECC_DBE_VOL_TOTAL"] = "2"
     watch.until("gpu-fault 0")
     assert operator("host", "release", "gpu7", "1").err == (
         "gpu7 has no GPU 1 that is set aside.\n  drc host show gpu7\n"
     )
+
+
+def test_a_gpu_whose_fault_was_let_pass_is_handed_over(watch: Watch, operator: Terminal) -> None:
+    id = run_sql(watch.db, "SELECT id FROM host WHERE name = 'gpu7'")[0]["id"]
+    host = Host(watch.standin.door(id), paramiko.ECDSAKey.generate())
+    fault, other = {FIRST: "1 memory error"}, {FIRST: "it needs a reset"}
+    for unfit in (fault, other):
+        with pytest.raises(StartFailed, match="set aside"):
+            check_fit(watch.standin.tell, host, unfit)
+        assert watch.ill()[0] is not None
+        assert operator("host", "release", "gpu7", "0").status == 0
+        check_fit(watch.standin.tell, host, unfit)
+        assert (watch.troubles(), watch.ill()) == ([], [None, None])
+
+
+def test_a_desktop_that_was_let_pass_stays_so_after_a_vessel(
+    watch: Watch, operator: Terminal
+) -> None:
+    left = {**WELL, "leftover": "1100 MiB of its memory are in use, by nobody"}
+    with watch.found(gpus={FIRST: left, SECOND: WELL}):
+        watch.probe(operator)
+        assert watch.ill()[0] is not None
+        operator("host", "release", "gpu7", "0")
+        watch.api.create("bert", gpus=2, queue=["big"])
+        with watch.found(gpus={FIRST: WELL, SECOND: WELL}):
+            watch.probe(operator)
+        watch.api.raw("POST", "/v1/vessels/bert/stop")
+        wait_until(lambda: watch.api.show("bert")["state"] == "buried", "it has ended")
+    with watch.found(gpus={FIRST: left | {"leftover": left["leftover"].replace("1", "2")}}):
+        watch.probe(operator)
+        assert watch.ill() == [None, None]
 
 
 def test_what_a_vessel_left_behind_keeps_its_gpu_from_the_next(watch: Watch) -> None:
@@ -384,7 +424,7 @@ def test_while_slack_is_down_no_word_is_lost(watch: Watch, slack: Server) -> Non
 def test_hosts_that_fall_silent_together_are_one_message(watch: Watch, slack: Server) -> None:
     ids = [row["id"] for row in run_sql(watch.db, "SELECT id FROM host ORDER BY name")]
     for id in ids:
-        watch.standin.tell.silent(id)
+        watch.standin.silent(id, "it does not answer at 10.0.0.7:22")
     watch.pass_time(2)
     watch.tell(slack)
     (said,) = slack.messages
