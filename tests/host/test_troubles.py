@@ -62,7 +62,7 @@ class Watch:
         self.prometheus = Prometheus(url)
 
     def open(self) -> list[dict[str, Any]]:
-        return [one for one in books.list_troubles(self.eyes) if not one["ended_at"]]
+        return [one for one in books.list_troubles(self.eyes, "gpu2") if not one["ended_at"]]
 
     def until(self, *expected: str, seconds: float = 60) -> list[dict[str, Any]]:
         """The troubles, once they are these and no others."""
@@ -90,6 +90,7 @@ class Watch:
 def seen(fleet: World, ida: Person, second: Machine) -> Iterator[Watch]:
     """The second machine, with an exporter and a Prometheus that has heard of every card."""
     second.set_cards(BRIDGED, topology=BRIDGES)
+    fleet.sql("DELETE FROM trouble")  # of other tests
     with scraping(SCRAPING.format(address=second.address)) as url:
         watching = Watch(fleet, second, url)
         with exporting(second):
