@@ -137,13 +137,27 @@ def test_its_history_says_who_did_what_and_what_became_of_it(
 
 
 def test_a_reboot_closes_a_host_that_was_set_so(
-    operator: Terminal, api: Api, gpu7: str, looking: StandIn, db: Database
+    operator: Terminal, api: Api, gpu7: str, looking: StandIn
 ) -> None:
-    run_sql(db, "UPDATE host SET cordon_on_reboot = true WHERE name = 'gpu7' RETURNING id")
-    for boot, state in (("one", "open"), ("one", "open"), ("two", "cordoned")):
+    def reboot(boot: str) -> None:
         looking.machines["gpu7"] = {**MACHINE, "facts": {"boot": boot}}
         operator("host", "probe", "gpu7")
+
+    said = operator("host", "set", "gpu7", "--cordon-on-reboot")
+    assert said.err == "After a reboot gpu7 takes no new vessels until it is uncordoned.\n"
+    operator("host", "set", "gpu7", "--exporter", "none")  # which leaves that as it is
+    assert "reboot   closes it" in operator("host", "show", "gpu7").out
+    for boot, state in (("one", "open"), ("one", "open"), ("two", "cordoned")):
+        reboot(boot)
         assert lines(operator("host", "list").out)[-1][1] == state
+    assert ["host_changed", "-", "rebooted"] in [
+        row[1:] for row in lines(operator("host", "history", "gpu7").out)
+    ]
+    operator("host", "uncordon", "gpu7")
+    said = operator("host", "set", "gpu7", "--no-cordon-on-reboot")
+    assert said.err == "After a reboot gpu7 stays open.\n"
+    reboot("three")
+    assert lines(operator("host", "list").out)[-1][1] == "open"
 
 
 @pytest.mark.parametrize(
