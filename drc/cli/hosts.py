@@ -356,7 +356,9 @@ def told(row: dict[str, Any]) -> str:
     """The rest of a line of history."""
     from drc.cli.look import when
 
-    data = {key: value for key, value in row["data"].items() if value not in (None, "", False)}
+    data: dict[str, Any] = row["data"]
+    if row["kind"] != "set":  # of which nothing, or no, is what was set
+        data = {key: value for key, value in data.items() if value not in (None, "", False)}
     if row["kind"] == "host_changed":
         return "; ".join(
             "rebooted" if what == "boot" else f"{what}: {old} → {new}"
@@ -366,8 +368,12 @@ def told(row: dict[str, Any]) -> str:
         where = f"gpu {data['gpu']}: " if "gpu" in data else ""
         over = f", until {when(data['ended_at'])}" if "ended_at" in data else ""
         return f"{data['what']}: {where}{data['reason']}{over}"
-    data.pop("host", None)
-    return ", ".join(f"{key} {value}" for key, value in data.items())
+    words = {"True": "yes", "False": "no", "None": "default"}
+    return ", ".join(
+        f"{key} {when(value) if key == 'at' else words.get(str(value), value)}"
+        for key, value in data.items()
+        if key != "host"
+    )
 
 
 @app.command()

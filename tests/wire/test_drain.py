@@ -35,8 +35,9 @@ def come(api: Api, db: Database) -> int:
 
 
 def test_owners_are_told_now_and_nothing_ends_before_its_hour(
-    operator: Terminal, api: Api, gpu7: str, db: Database, postgres: Postgres, database: str
-) -> None:
+    operator: Terminal, drc: Terminal, api: Api, gpu7: str, db: Database, postgres: Postgres,
+    database: str,
+) -> None:  # fmt: skip
     api.create("bert", gpus=1, queue=["big"])
     api.create("otter", gpus=1, queue=["big"])
     said = operator("host", "drain", "gpu7", "--by", "2030-01-04 18:00", "--because", "new fans")
@@ -46,6 +47,9 @@ def test_owners_are_told_now_and_nothing_ends_before_its_hour(
     )
     shown = operator("host", "show", "gpu7").out
     assert re.search(r"drained  Fri 4 Jan 2030 \d\d:00: its vessels end \(new fans\)", shown), shown
+    (event,) = (e for e in drc("events", "bert").out.splitlines() if "draining" in e)
+    assert "2030" not in event.split("draining")[0]
+    assert "ends_at: 2030-01-04T" in event
     assert drain.run_once(api.context) == 0
     assert api.show("bert")["state"] in ("reserved", "starting", "running")
     assert api.create("late", gpus=1, queue=["big"])["state"] == "queued"
@@ -127,9 +131,11 @@ def test_its_history_says_who_did_what_and_what_became_of_it(
     looking.machines["gpu7"] = {**MACHINE, "facts": {**facts, "driver": "590.48"}}
     operator("host", "probe", "gpu7")
     operator("host", "drain", "gpu7", "--by", "2030-01-04 18:00", "--because", "new fans")
+    operator("host", "set", "gpu7", "--no-cordon-on-reboot", "--exporter", "default")
     rows = lines(operator("host", "history", "gpu7").out)
-    assert rows[1][1:3] == ["drain", "op"]
-    assert "why new fans" in rows[1][3]
+    assert rows[1][1:] == ["set", "op", "exporter default, cordon_on_reboot no"]
+    assert rows[2][1:3] == ["drain", "op"]
+    assert re.fullmatch(r"at Fri 4 Jan 2030 \d\d:00, why new fans", rows[2][3])
     assert ["host_changed", "-", "driver: 550.54 → 590.48"] in [row[1:] for row in rows]
     told = json.loads(operator("host", "history", "gpu7", "--json").out)
     assert [row["at"] for row in told] == sorted((row["at"] for row in told), reverse=True)
