@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from drc.db import Database
+from drc.trouble import Kind
 from tests.fleets import run_sql
 from tests.wire import page
 from tests.wire.served import Api
@@ -324,7 +325,7 @@ def test_a_vessel_that_waits_has_no_way_yet(ada: Terminal, api: Api, bert: str) 
 def test_a_vessel_whose_host_is_silent_is_named(
     ada: Terminal, standin: StandIn, bert: str, host: int
 ) -> None:
-    standin.tell.silent(host)
+    standin.tell.silent(host, Kind.HOST_SILENT, "it does not answer")
     said = ada("doctor")
     assert (said.status, marks(said)["bert"]) == (0, "!")
     assert "gpu1 is silent" in of(said, "bert")

@@ -9,6 +9,7 @@ import pytest
 from drc import fleet
 from drc.api import sweep
 from drc.db import Database
+from drc.trouble import Kind
 from drc.vessel import RESERVED_LIMIT
 from tests.fleets import run_sql
 from tests.wire.served import Api
@@ -94,7 +95,7 @@ def test_of_a_host_that_is_silent_there_is_what_was_kept(
     standin.run_once()
     with standin.at_work():
         assert drc("logs", "bert").err == ""
-    standin.tell.silent(host)
+    standin.tell.silent(host, Kind.HOST_SILENT, "it does not answer")
     said = drc("logs", "bert")
     assert said.out == LOG
     assert re.fullmatch(r"gpu1 is silent for \d+ s; this is what was kept\.\n", said.err)

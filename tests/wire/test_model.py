@@ -26,6 +26,7 @@ from hypothesis.stateful import (
 from conductor.work import Work
 from drc import fleet
 from drc.errors import Unreachable
+from drc.trouble import Kind
 from drc.vessel import ENDED, State, Verb
 from tests.fleets import check_conservation, run_sql
 from tests.wait import wait_until
@@ -155,7 +156,9 @@ class Day(RuleBasedStateMachine):
         running = [vessel for vessel in self.model.on(host) if vessel.can(Verb.LOSE)]
         id = fleet.find_host(self.world.db, host)
         assert id is not None
-        assert self.world.standin.tell.silent(id) == len(running)
+        assert self.world.standin.tell.silent(id, Kind.HOST_SILENT, "it does not answer") == len(
+            running
+        )
         for vessel in running:
             vessel.move(Verb.LOSE)
 

@@ -6,6 +6,7 @@ import pytest
 
 from drc import fleet
 from drc.db import Database
+from drc.trouble import Kind
 from tests.fleets import check_conservation, run_sql
 from tests.wait import wait_until
 from tests.wire.served import Api
@@ -91,7 +92,7 @@ def test_the_vessels_of_a_lost_host_have_failed_at_whatever_stage(
         if until == "stopping":
             api.raw("POST", "/v1/vessels/bert/stop")
         else:
-            standin.tell.silent(host)
+            standin.tell.silent(host, Kind.HOST_SILENT, "it does not answer")
     api.create("waits", gpus=2)
     said = operator("host", "remove", "gpu1", "--lost", "--yes")
     assert (said.status, said.err) == (0, "gpu1 is removed.\n")

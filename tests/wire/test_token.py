@@ -6,6 +6,7 @@ import pytest
 
 from drc.db import Database
 from drc.errors import StaleAttempt
+from drc.trouble import Kind
 from drc.up.postgres import Postgres
 from tests.fleets import run_sql
 from tests.wire.served import Api
@@ -40,7 +41,7 @@ def test_a_replay_while_the_host_is_silent_is_no_refusal(api: Api, standin: Stan
     work = standin.take("start")
     standin.bring_up(work)
     token = standin.tell.secrets(work)["token"]
-    assert standin.tell.silent(work.host_id) == 1
+    assert standin.tell.silent(work.host_id, Kind.HOST_SILENT, "it does not answer") == 1
     assert api.show("bert")["state"] == "unreachable"
     standin.tell.run(work, token)
     assert api.show("bert")["state"] == "unreachable"
