@@ -99,9 +99,7 @@ class Api(Program):
     def gone(self, host_id: int) -> None:
         self.client.call("POST", f"/v1/conduct/hosts/{host_id}/gone")
 
-    def silent(
-        self, host_id: int, kind: Kind = Kind.HOST_SILENT, reason: str = "it does not answer"
-    ) -> int:
+    def silent(self, host_id: int, kind: Kind, reason: str) -> int:
         body = {"kind": kind, "reason": clean(reason)}
         return self.client.call("POST", f"/v1/conduct/hosts/{host_id}/silent", body)["lost"]
 

@@ -616,18 +616,9 @@ def set_host_queues(db: Database, name: str, queues: list[str]) -> bool:
     return bool(db.one("set_host_queues", name=name, queues=sorted(set(queues))))
 
 
-def set_host_monitoring(db: Database, name: str, **changes: str | None) -> bool:
-    """`changes`: exporter, job_mapping; what is left out stays."""
-    return bool(
-        db.one(
-            "set_host_monitoring",
-            name=name,
-            sets_exporter="exporter" in changes,
-            exporter=changes.get("exporter"),
-            sets_job_mapping="job_mapping" in changes,
-            job_mapping=changes.get("job_mapping"),
-        )
-    )
+def set_host(db: Database, name: str, **changes: str | bool | None) -> bool:
+    """`changes`: exporter, job_mapping, cordon_on_reboot; what is left out stays."""
+    return bool(db.one("set_host", name=name, changes=Jsonb(changes)))
 
 
 def report_host(

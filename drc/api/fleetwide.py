@@ -11,9 +11,9 @@ from drc.api.context import Context
 from drc.api.shapes import (
     DrainRequest,
     HostKey,
-    HostMonitoring,
     HostQueues,
     HostRequest,
+    HostSettings,
     QueueRequest,
 )
 from drc.auth import Caller
@@ -103,11 +103,10 @@ def move(name: str, request: HostQueues, here: Here) -> None:
     here.waker.ring()
 
 
-@routes.post("/hosts/{name}/monitoring", "hosts:write", status_code=204)
-def monitor(name: str, request: HostMonitoring, here: Here) -> None:
-    """Say where its exporter is, or where on it is written who holds which GPU."""
-    changes = request.model_dump(exclude_unset=True)
-    found(fleet.set_host_monitoring(here.db, name, **changes), name)
+@routes.post("/hosts/{name}/set", "hosts:write", status_code=204)
+def set_(name: str, request: HostSettings, here: Here) -> None:
+    """Say how its GPUs are measured, or whether a reboot closes it."""
+    found(fleet.set_host(here.db, name, **request.model_dump(exclude_unset=True)), name)
 
 
 @routes.get("/queues", "gpus:read")

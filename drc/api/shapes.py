@@ -188,7 +188,7 @@ class HostRequest(Strict):
     committed: bool = Field(False, description="let it take vessels without a look at it first")
 
 
-class HostMonitoring(Strict):
+class HostSettings(Strict):
     """What is left out stays as it is."""
 
     exporter: Exporter | None = Field(
@@ -198,6 +198,9 @@ class HostMonitoring(Strict):
         None,
         pattern=r"^(/[^/\x00-\x1f\x7f]+)+$",
         description="a folder on it, where it is written who holds which GPU; null: nowhere",
+    )
+    cordon_on_reboot: bool = Field(
+        False, description="after a reboot it takes no new vessels until somebody opens it"
     )
 
 

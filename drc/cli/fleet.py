@@ -9,20 +9,24 @@ from drc.cli.vessels import Json
 
 def gpus(
     each: Annotated[bool, typer.Option("--each", "-e", help="Every card, and who has it.")] = False,
+    ill: Annotated[bool, typer.Option("--ill", help="Those that are ill, and why.")] = False,
     json: Json = False,
 ) -> None:
     """What is free, held and ill, by model and host."""
     from drc.cli.account import get, print_json
     from drc.cli.look import say
 
-    found = get("/v1/gpus")
+    every = get("/v1/gpus")
+    found = [gpu for gpu in every if gpu["ill"]] if ill else every
     if json:
         return print_json(found)
-    if not found:
+    if not every:
         return say("There are no GPUs.")
-    (print_each if each else print_sums)(found)
-    free = sum(state(gpu) == "free" for gpu in found)
-    return say(f"{free} of {len(found)} are free.", dim=True)
+    if not found:
+        return say(f"All {len(every)} are well.")
+    (print_each if each or ill else print_sums)(found)
+    count = len(found) if ill else sum(state(gpu) == "free" for gpu in found)
+    return say(f"{count} of {len(every)} are {'ill' if ill else 'free'}.", dim=True)
 
 
 def state(gpu: dict[str, Any]) -> str:

@@ -106,6 +106,7 @@ def describe(host: dict[str, Any]) -> None:
         ("state", colour(state(host))),
         ("why", host["ill"]),
         ("drained", drained(host)),
+        ("reboot", "closes it, until it is uncordoned" if host["cordon_on_reboot"] else None),
         ("queues", ", ".join(host["queues"])),
         ("docker", docker(host)),
         ("system", ", ".join(filter(None, (facts.get("system"), facts.get("kernel"))))),
@@ -355,15 +356,24 @@ def told(row: dict[str, Any]) -> str:
     """The rest of a line of history."""
     from drc.cli.look import when
 
-    data = {key: value for key, value in row["data"].items() if value not in (None, "", False)}
+    data: dict[str, Any] = row["data"]
+    if row["kind"] != "set":  # of which nothing, or no, is what was set
+        data = {key: value for key, value in data.items() if value not in (None, "", False)}
     if row["kind"] == "host_changed":
-        return "; ".join(f"{what}: {old} → {new}" for what, (old, new) in data["changes"].items())
+        return "; ".join(
+            "rebooted" if what == "boot" else f"{what}: {old} → {new}"
+            for what, (old, new) in data["changes"].items()
+        )
     if row["kind"] == "trouble":
         where = f"gpu {data['gpu']}: " if "gpu" in data else ""
         over = f", until {when(data['ended_at'])}" if "ended_at" in data else ""
         return f"{data['what']}: {where}{data['reason']}{over}"
-    data.pop("host", None)
-    return ", ".join(f"{key} {value}" for key, value in data.items())
+    words = {"True": "yes", "False": "no", "None": "default"}
+    return ", ".join(
+        f"{key} {when(value) if key == 'at' else words.get(str(value), value)}"
+        for key, value in data.items()
+        if key != "host"
+    )
 
 
 @app.command()
@@ -411,8 +421,15 @@ def set_(
         str | None,
         typer.Option(metavar="DIR", help="A folder on it that its dcgm-exporter reads, or none."),
     ] = None,
+    cordon_on_reboot: Annotated[
+        bool | None,
+        typer.Option(
+            "--cordon-on-reboot/--no-cordon-on-reboot",
+            help="After a reboot it takes no new vessels until it is uncordoned.",
+        ),
+    ] = None,
 ) -> None:
-    """Put a host into these queues and no others, or say how its GPUs are measured."""
+    """Put a host into these queues and no others; how it is measured; what a reboot does."""
     from drc.cli.account import client
     from drc.cli.look import say
 
@@ -421,14 +438,22 @@ def set_(
         told["exporter"] = None if exporter == "default" else exporter
     if job_mapping is not None:
         told["job_mapping"] = None if job_mapping == "none" else job_mapping
+    measured = bool(told)
+    if cordon_on_reboot is not None:
+        told["cordon_on_reboot"] = cordon_on_reboot
     if not queue and not told:
-        raise typer.BadParameter("Say what to set: --queue, --exporter or --job-mapping.")
+        options = "--queue, --exporter, --job-mapping or --cordon-on-reboot"
+        raise typer.BadParameter(f"Say what to set: {options}.")
     if queue:
         client().call("POST", f"/v1/hosts/{name}/queues", {"queue": queue})
         say(f"{name} is in {', '.join(sorted(set(queue)))}.")
     if told:
-        client().call("POST", f"/v1/hosts/{name}/monitoring", told)
+        client().call("POST", f"/v1/hosts/{name}/set", told)
+    if measured:
         say(f"{name} is measured so from the next look on.")
+    if cordon_on_reboot is not None:
+        then = "takes no new vessels until it is uncordoned" if cordon_on_reboot else "stays open"
+        say(f"After a reboot {name} {then}.")
 
 
 @app.command()

@@ -72,7 +72,8 @@ def printable(text: str) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Columns as wide as they must be, on stdout; states are coloured.
+    """Columns as wide as they must be, on stdout; states are coloured, and a last column that is
+    too long for the terminal goes on below itself.
 
     What others wrote may hold commands for a terminal, so only what can be printed is.
     """
@@ -80,12 +81,16 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     title = "  ".join(word.ljust(width) for word, width in zip(head, widths, strict=True)).rstrip()
     print(paint(title, bold=True))
+    margin = sum(widths[:-1]) + 2 * len(widths[:-1])
     for row in rows:
+        last, *others = folded(row[-1], margin) or [""]
         cells = [
             colour(cell) + " " * (width - len(cell))
-            for cell, width in zip(row, widths, strict=True)
+            for cell, width in zip([*row[:-1], last], widths, strict=True)
         ]
         print("  ".join(cells).rstrip())
+        for other in others:
+            print(" " * margin + other)
 
 
 def show_gpus(

@@ -16,7 +16,7 @@ ASK = typer.Option
 MARKS = {"free": "□", "ill": "✗", "closed": "–", "held": "■"}
 COLOURS = {"free": "green", "ill": "red", "closed": "bright_black", "held": "cyan"}
 STATES = ("held", "ill", "free", "closed")
-LEGEND = "▁…█ held, and how busy   ■ held   □ free   ✗ ill   – closed"
+LEGEND = "▁…█ held, and how busy   ■ held   ? unreachable   □ free   ✗ ill   – closed"
 NARROW, WIDE = 16, 32  # GPUs in a bar
 NAME = 20  # letters
 FRAME = 6  # lines around the rows
@@ -166,6 +166,8 @@ def mark(gpu: dict[str, Any]) -> tuple[str, str]:
     from drc.spark import spark
 
     what, load = state(gpu), gpu["utilisation"]
+    if gpu["state"] == "unreachable":
+        return "?", "red"
     if what != "held" or load is None:
         return MARKS[what], COLOURS[what]
     return spark([load]), "cyan" if load >= BUSY else "yellow"

@@ -34,9 +34,11 @@ def gpus(found: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def loaded(gpu: dict[str, Any], line: str) -> str:
-    """In yellow where it is held and does nothing."""
-    load = gpu["utilisation"]
-    return paint(line, fg="yellow") if load is not None and load < BUSY else line
+    """In yellow where it is held and does nothing; else its past in the colour of `drc top`."""
+    load, past = gpu["utilisation"], spark(gpu["hours"])
+    if load is not None and load < BUSY:
+        return paint(line, fg="yellow")
+    return line.removesuffix(past) + paint(past, fg="cyan")
 
 
 def row(gpu: dict[str, Any]) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ m AS (
 e AS (
   INSERT INTO event (kind, owner_id, vessel_id, attempt, data)
   SELECT 'draining', v.owner_id, v.id, v.attempt,
-         jsonb_strip_nulls(jsonb_build_object('host', h.name, 'at', h.drain_at, 'reason', h.drain_why))
+         jsonb_strip_nulls(jsonb_build_object('host', h.name, 'ends_at', h.drain_at, 'reason', h.drain_why))
   FROM h CROSS JOIN v
 ),
 a AS (

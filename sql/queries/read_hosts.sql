@@ -5,7 +5,7 @@ SELECT h.id, h.name, h.open, h.probed, h.committed, h.cordoned, h.ill, h.shown_h
        h.n_gpus, h.millicpus, h.millicpus_free, h.memory_mib, h.memory_free_mib, h.address,
        h.ssh_user, h.ssh_address, h.ssh_port, h.seen_at, h.looked_at, h.drain_at,
        h.drain_why, h.drain_moves, h.queues, h.facts, h.strangers,
-       h.exporter, h.job_mapping,
+       h.exporter, h.job_mapping, h.cordon_on_reboot,
        (SELECT count(*) FROM gpu g WHERE g.host_id = h.id AND h.open AND NOT g.removed
           AND g.vessel_id IS NULL AND g.ill IS NULL) AS gpus_free,
        (SELECT count(*) FROM gpu g

@@ -89,6 +89,22 @@ def test_an_empty_table_is_its_head(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "NAME  STATE\n"
 
 
+def test_a_last_column_that_is_too_long_for_the_terminal_goes_on_below_itself(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [["gpu7", "its dcgm-exporter does not answer"]]
+    look.table(["WHERE", "WHY"], rows)
+    assert capsys.readouterr().out.splitlines()[1:] == ["gpu7   its dcgm-exporter does not answer"]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "32")
+    look.table(["WHERE", "WHY"], rows)
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "gpu7   its dcgm-exporter does",
+        "       not answer",
+    ]
+
+
 def test_nothing_is_coloured_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
     assert look.colour("running") == "running"
 

@@ -47,8 +47,13 @@ def test_a_line_says_what_is_held_how_busy_it_is_and_by_whom() -> None:
         "gpu1  █▁□✗   2/4  46 %  40/80 GiB  ada 1, bob 1",
         "gpu2  –■     1/2     -          -  bob 1",
         "",
-        "▁…█ held, and how busy   ■ held   □ free   ✗ ill   – closed",
+        "▁…█ held, and how busy   ■ held   ? unreachable   □ free   ✗ ill   – closed",
     ]
+
+
+def test_what_an_unreachable_vessel_holds_is_marked_whatever_was_measured_last() -> None:
+    use = fleet(host("gpu1", held(load=93), {**held(load=93), "state": "unreachable"}, gpu()))
+    assert shown(use)[3] == "gpu1  █?□    2/3  93 %       -  ada 2"
 
 
 def test_by_owner_says_where_their_vessels_are() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from drc.db import Database
 from tests.fleets import check_conservation
+from tests.wait import wait_until
 from tests.wire.served import Api
 from tests.wire.standin import LOG, MACHINE, StandIn
 from tests.wire.terminal import PROGRAM, Terminal, lines
@@ -206,6 +207,23 @@ def test_gpus_are_summed_by_model_and_host(
         ["h100", "gpu7", "80 GB", "-", "1", "1", "-"],
     ]
     assert said.err == "0 of 6 are free.\n"
+
+
+def test_ill_gpus_are_listed_with_their_reasons_held_or_not(
+    drc: Terminal, operator: Terminal, api: Api, gpu7: str, looking: StandIn
+) -> None:
+    assert (drc("gpus", "--ill").out, drc("gpus", "--ill").err) == ("", "All 6 are well.\n")
+    api.create("bert", gpus=2, queue=["big"])
+    fault = {"fault": "it needs a reset, says its driver", "leftover": ""}
+    looking.health = {"gpus": {"GPU-gpu7-1": fault}}
+    operator("host", "probe", gpu7)
+    wait_until(lambda: drc("gpus", "--ill").out, "a look has found it")
+    said = drc("gpus", "--ill")
+    assert [row[:2] + row[4:5] + row[6:] for row in lines(said.out)[1:]] == [
+        ["gpu7", "1", "held", "gpu-fault: it needs a reset, says its driver"]
+    ]
+    assert said.err == "1 of 6 are ill.\n"
+    assert [gpu["uuid"] for gpu in json.loads(drc("gpus", "--ill", "--json").out)] == ["GPU-gpu7-1"]
 
 
 def test_anothers_vessel_is_not_there(

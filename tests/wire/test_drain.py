@@ -36,8 +36,9 @@ def come(api: Api, db: Database) -> int:
 
 
 def test_owners_are_told_now_and_nothing_ends_before_its_hour(
-    operator: Terminal, api: Api, gpu7: str, db: Database, postgres: Postgres, database: str
-) -> None:
+    operator: Terminal, drc: Terminal, api: Api, gpu7: str, db: Database, postgres: Postgres,
+    database: str,
+) -> None:  # fmt: skip
     api.create("bert", gpus=1, queue=["big"])
     api.create("otter", gpus=1, queue=["big"])
     said = operator("host", "drain", "gpu7", "--by", "2030-01-04 18:00", "--because", "new fans")
@@ -47,6 +48,9 @@ def test_owners_are_told_now_and_nothing_ends_before_its_hour(
     )
     shown = operator("host", "show", "gpu7").out
     assert re.search(r"drained  Fri 4 Jan 2030 \d\d:00: its vessels end \(new fans\)", shown), shown
+    (event,) = (e for e in drc("events", "bert").out.splitlines() if "draining" in e)
+    assert "2030" not in event.split("draining")[0]
+    assert "ends_at: 2030-01-04T" in event
     assert drain.run_once(api.context) == 0
     assert api.show("bert")["state"] in ("reserved", "starting", "running")
     assert api.create("late", gpus=1, queue=["big"])["state"] == "queued"
@@ -162,9 +166,11 @@ def test_its_history_says_who_did_what_and_what_became_of_it(
     looking.machines["gpu7"] = {**MACHINE, "facts": {**facts, "driver": "590.48"}}
     operator("host", "probe", "gpu7")
     operator("host", "drain", "gpu7", "--by", "2030-01-04 18:00", "--because", "new fans")
+    operator("host", "set", "gpu7", "--no-cordon-on-reboot", "--exporter", "default")
     rows = lines(operator("host", "history", "gpu7").out)
-    assert rows[1][1:3] == ["drain", "op"]
-    assert "why new fans" in rows[1][3]
+    assert rows[1][1:] == ["set", "op", "exporter default, cordon_on_reboot no"]
+    assert rows[2][1:3] == ["drain", "op"]
+    assert re.fullmatch(r"at Fri 4 Jan 2030 \d\d:00, why new fans", rows[2][3])
     assert ["host_changed", "-", "driver: 550.54 → 590.48"] in [row[1:] for row in rows]
     told = json.loads(operator("host", "history", "gpu7", "--json").out)
     assert [row["at"] for row in told] == sorted((row["at"] for row in told), reverse=True)
@@ -172,13 +178,27 @@ def test_its_history_says_who_did_what_and_what_became_of_it(
 
 
 def test_a_reboot_closes_a_host_that_was_set_so(
-    operator: Terminal, api: Api, gpu7: str, looking: StandIn, db: Database
+    operator: Terminal, api: Api, gpu7: str, looking: StandIn
 ) -> None:
-    run_sql(db, "UPDATE host SET cordon_on_reboot = true WHERE name = 'gpu7' RETURNING id")
-    for boot, state in (("one", "open"), ("one", "open"), ("two", "cordoned")):
+    def reboot(boot: str) -> None:
         looking.machines["gpu7"] = {**MACHINE, "facts": {"boot": boot}}
         operator("host", "probe", "gpu7")
+
+    said = operator("host", "set", "gpu7", "--cordon-on-reboot")
+    assert said.err == "After a reboot gpu7 takes no new vessels until it is uncordoned.\n"
+    operator("host", "set", "gpu7", "--exporter", "none")  # which leaves that as it is
+    assert "reboot   closes it" in operator("host", "show", "gpu7").out
+    for boot, state in (("one", "open"), ("one", "open"), ("two", "cordoned")):
+        reboot(boot)
         assert lines(operator("host", "list").out)[-1][1] == state
+    assert ["host_changed", "-", "rebooted"] in [
+        row[1:] for row in lines(operator("host", "history", "gpu7").out)
+    ]
+    operator("host", "uncordon", "gpu7")
+    said = operator("host", "set", "gpu7", "--no-cordon-on-reboot")
+    assert said.err == "After a reboot gpu7 stays open.\n"
+    reboot("three")
+    assert lines(operator("host", "list").out)[-1][1] == "open"
 
 
 @pytest.mark.parametrize(

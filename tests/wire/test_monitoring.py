@@ -255,8 +255,8 @@ def world(
     hosts[1].disk_free_mib = 100_000
     take_a_step()
     add_host(db, "gpu2", {"h100": 2})
-    assert fleet.set_host_monitoring(db, "gpu2", exporter="none")
-    assert fleet.set_host_monitoring(db, "gpu1", exporter=f"127.0.0.1:{dcgm}")
+    assert fleet.set_host(db, "gpu2", exporter="none")
+    assert fleet.set_host(db, "gpu1", exporter=f"127.0.0.1:{dcgm}")
     fleet.announce_program(db, Announced("conductor", "conductor:tests", f"127.0.0.1:{port}"))
     address = api.url.removeprefix("http://")
     api.context.announced = Announced("api", "here", address)

@@ -147,8 +147,8 @@ def watch(
     scraped: tuple[Exporter, str], api: Api, looking: StandIn, gpu7: str, db: Database,
     postgres: Postgres, database: str, monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Watch]:  # fmt: skip
-    monkeypatch.setattr(signs, "WINDOW", "1s")
-    monkeypatch.setattr(signs, "BEFORE", ("1s", "2s", "4s"))
+    monkeypatch.setattr(signs, "WINDOW", "3s")  # a loaded machine scrapes late
+    monkeypatch.setattr(signs, "BEFORE", ("3s", "6s", "12s"))
     dcgm, url = scraped
     dcgm.well()
     eyes = Database(postgres.url("drc_undertaker", database), size=2)
