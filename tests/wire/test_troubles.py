@@ -232,6 +232,11 @@ def test_a_gpu_that_has_fallen_off_the_bus_is_gone_for_whoever_holds_it(
         ("DCGM_FI_DEV_XID_ERRORS", "48", "XID 48: a memory error that could not be corrected"),
         ("DCGM_FI_DEV_XID_ERRORS", "79", "XID 79: it has fallen off the bus"),
         ("DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", "2", "2 memory errors that could not be corrected"),
+        (
+            "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL",
+            "1e30",
+            "2147483647 memory errors that could not be corrected",
+        ),
         ("DCGM_FI_DEV_ROW_REMAP_FAILURE", "1", "a memory row could not be remapped"),
     ],
 )
