@@ -11,12 +11,6 @@ from drc import fleet
 from drc.db import Database
 from tests.database.here import OneConnection
 from tests.fleets import add_host, add_owner, card, check_conservation, report_cards, run_sql, wish
-    add_host,
-    card,
-    check_conservation,
-    report_cards,
-    run_sql,
-)
 from tests.wait import wait_until
 
 GPU = "GPU-gpu1-0"
