@@ -19,7 +19,7 @@ import paramiko
 from conductor import cards, probe
 from conductor.host import Host
 from conductor.said import clean
-from drc.errors import EngineFailed
+from drc.errors import EngineFailed, HostUnreachable
 from drc.trouble import Kind, uncorrected
 
 CSV = "--format=csv,noheader,nounits"
@@ -51,12 +51,15 @@ def look(
     """What the API is told of a host's health. `held`: vessels by card; `strange`: processes that
     run in no vessel which has the card they are on. Raises HostUnreachable.
     """
-    told: dict[str, Any] = {
-        "exporter": answers(host, host.door.exporter or EXPORTER),
-        "driver": None,
-        "driver_said": "",
-        "gpus": {},
-    }
+    exporter = answers(host, host.door.exporter or EXPORTER)
+    return {"exporter": exporter, **look_at_cards(host, held, strange)}
+
+
+def look_at_cards(
+    host: Host, held: Mapping[str, Sequence[str]], strange: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The same without its exporter."""
+    told: dict[str, Any] = {"driver": None, "driver_said": "", "gpus": {}}
     try:
         status, said = probe.ask(host, MEMORY)
     except EngineFailed as failed:
@@ -108,7 +111,8 @@ def number(word: str) -> int:
 def fault(words: Sequence[str]) -> str:
     """Of memory.used and uncorrected errors."""
     if any("requires reset" in word or "Unknown Error" in word for word in words):
-        return f"nvidia-smi says {next(w for w in words if 'requires' in w or 'Unknown' in w)}"
+        said = next(word for word in words if "requires" in word or "Unknown" in word)
+        return f"nvidia-smi says {clean(said)[:300]}"
     errors = number(words[1]) if len(words) > 1 else 0
     return uncorrected(errors) if errors else ""
 
@@ -147,13 +151,15 @@ def leftover(
 
 
 def answers(host: Host, where: str) -> bool:
-    """Whether something listens there, as seen from the host. Raises HostUnreachable."""
+    """Whether something listens there, as seen from the host. One that takes too long does not:
+    whether the host itself is there is asked by others.
+    """
     address, _, port = where.rpartition(":")
     if not port.isdecimal():
         return False
     try:
         host.dial(address.strip("[]"), int(port)).close()
-    except paramiko.ChannelException:
+    except (paramiko.ChannelException, HostUnreachable):
         return False
     return True
 
@@ -175,7 +181,7 @@ def check(host: Host, uuids: Sequence[str]) -> dict[str, str]:
     """By card why it cannot be used; one that nvidia-smi does not list cannot either. None where
     the driver does not answer, which is what the looks are for. Raises HostUnreachable.
     """
-    seen = look(host, {uuid: ["somebody"] for uuid in uuids}, [])
+    seen = look_at_cards(host, {uuid: ["somebody"] for uuid in uuids}, [])
     if seen["driver"] or not seen["gpus"]:
         return {}
     return {

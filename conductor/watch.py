@@ -98,7 +98,10 @@ def silence(host: Host, failed: DrcError) -> Kind:
 
 def report_health(conductor: "Conductor", host: Host, strange: Sequence[Mapping[str, Any]]) -> None:
     held = fleet.read_holders(conductor.db, host.door.id)
-    conductor.api.health(host.door.id, health.look(host, held, strange))
+    told = health.look(host, held, strange)
+    for uuid in fleet.read_holders(conductor.db, host.door.id).keys() & told["gpus"].keys():
+        told["gpus"][uuid]["leftover"] = ""  # of whoever came meanwhile
+    conductor.api.health(host.door.id, told)
 
 
 def report_round(

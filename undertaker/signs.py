@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from drc.prometheus import Prometheus
+from drc.trouble import FATAL
 
 PRESENT = '{__name__=~"DCGM_FI_DEV_(GPU_TEMP|GPU_UTIL|FB_USED)"}'
 """What every exporter tells some of, whatever its counter file says."""
@@ -22,6 +23,9 @@ COUNTED = {
     "remap": "DCGM_FI_DEV_ROW_REMAP_FAILURE",
 }
 """What a card counts itself, by sign (dcgm-exporter; XID: the last one, which stays)."""
+
+LARGEST = 2**31 - 1
+"""Of a count; more is nonsense, which need not fit into the books."""
 
 Signs = Mapping[str, int]
 
@@ -53,7 +57,9 @@ def measure(prometheus: Prometheus) -> Measured:
 
 def cards(prometheus: Prometheus, query: str) -> dict[str, int]:
     return {
-        labels["UUID"]: int(value) for labels, value in prometheus.query(query) if "UUID" in labels
+        labels["UUID"]: min(int(value), LARGEST)
+        for labels, value in prometheus.query(query)
+        if "UUID" in labels
     }
 
 
@@ -68,6 +74,8 @@ def doubts(books: Iterable[Mapping[str, Any]], measured: Measured) -> list[dict[
         uuid, known = card["uuid"], card["signs"]
         if uuid in measured.now:
             signs = {sign: of[uuid] for sign, of in measured.counted.items() if uuid in of}
+            if known.get("xid") in FATAL and signs.get("xid", 0) not in (0, *FATAL):
+                signs["xid"] = known["xid"]  # what comes behind it makes nothing well
         elif uuid in measured.before or "missing" in known:
             signs = {**known, "missing": 1}
         else:

@@ -10,7 +10,7 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 
 from undertaker.channel import NobodyKnows, NotTaken
-from undertaker.message import Message
+from undertaker.message import Message, escaped
 
 EVENT = "drc_message"
 NOBODY = timedelta(hours=1)
@@ -45,8 +45,8 @@ class Slack:
         try:
             self.client.chat_postMessage(
                 channel=self.channel(message, person),
-                text=mention + message.text,
-                blocks=message.blocks(mention, buttons=self.buttons and bool(person)),
+                text=escaped(mention + message.text),
+                blocks=message.blocks(escaped(mention), buttons=self.buttons and bool(person)),
                 metadata={"event_type": EVENT, "event_payload": {"id": str(message.id)}},
                 unfurl_links=False,
             )

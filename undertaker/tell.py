@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from drc.trouble import Kind
+from drc.trouble import OF_SILENCE, Kind
 
 SETTLING = timedelta(minutes=1)
 """After the last thing that went wrong, until people are told."""
@@ -18,6 +18,9 @@ PATIENT = {Kind.UNSCRAPED: timedelta(minutes=30)}
 """How long one lasts before it is worth a word. A missed scrape is not."""
 WELL_FOR = timedelta(minutes=10)
 """Before it is called over."""
+WORSE = {*OF_SILENCE, Kind.DRIVER_MISMATCH, Kind.DRIVER_FAILS,
+         Kind.GPU_LOST, Kind.GPU_FAULT, Kind.LEFTOVER}  # fmt: skip
+"""While one of these is on, nothing at its place is called well: one may hide the other."""
 MOST_NAMES = 8
 
 Trouble = Mapping[str, Any]
@@ -138,7 +141,10 @@ def due(troubles: Sequence[Trouble], now: datetime) -> Due:
     ages = [now - t["began_at"] for t in fresh]
     if ages and min(ages) < SETTLING and max(ages) < LONGEST_SETTLING:
         fresh = []
+    on = [t for t in troubles if not t["ended_at"] and Kind(t["kind"]) in WORSE]
+    worse = {(t["host"], t["uuid"]) for t in on}
     ended = [t for t in troubles if t["ended_at"] and now - t["ended_at"] >= WELL_FOR]
+    ended = [t for t in ended if not worse & {(t["host"], None), (t["host"], t["uuid"])}]
     once = [t for t in fresh if t["kind"] == Kind.CONTAINER_GONE]
     return Due(
         told=fresh,

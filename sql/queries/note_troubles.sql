@@ -1,6 +1,6 @@
 -- What is wrong with a host and its GPUs now, of these kinds; what was and is not any more has ended.
 -- Those whom something new concerns find it among their vessels' events. What comes back before it was
--- called over is the same trouble.
+-- called over is the same trouble; another XID of another owner's program is another.
 -- Parameters: host_id int, kinds text[] (that were looked for), found jsonb (kind, uuid: a card's, or
 --   null: the host's; vessel: an id, or null; detail). Zero rows: nothing is new.
 WITH h AS MATERIALIZED (
@@ -25,6 +25,14 @@ concerned AS MATERIALIZED (
       SELECT FROM gpu g WHERE g.host_id = h.id AND NOT g.removed AND coalesce(g.parent, g.uuid) = f.uuid
         AND g.vessel_id IN (v.id, v.shares_id)))
 ),
+other AS MATERIALIZED (
+  SELECT t.id FROM h
+  JOIN trouble t ON t.host_id = h.id AND t.over_at IS NULL AND t.kind = 'program-fault'
+  JOIN f ON f.kind = t.kind AND f.gpu_id = t.gpu_id AND f.detail <> t.detail
+  WHERE EXISTS (SELECT FROM concerned c WHERE c.kind = f.kind AND c.gpu_id = f.gpu_id)
+    AND NOT EXISTS (SELECT FROM concerned c WHERE c.kind = f.kind AND c.gpu_id = f.gpu_id
+                      AND c.id = ANY (t.vessels))
+),
 e AS (
   UPDATE trouble t SET ended_at = clock_timestamp() FROM h
   WHERE t.host_id = h.id AND t.over_at IS NULL AND t.ended_at IS NULL AND t.kind = ANY (%(kinds)s::text[])
@@ -41,10 +49,14 @@ i AS (
     WHERE over_at IS NULL
   DO UPDATE SET seen_at = clock_timestamp(), detail = EXCLUDED.detail, ended_at = NULL,
                 returns = trouble.returns + (trouble.ended_at IS NOT NULL)::int,
+                began_at = CASE WHEN trouble.id IN (SELECT id FROM other) THEN EXCLUDED.began_at
+                                ELSE trouble.began_at END,
+                told_at = CASE WHEN trouble.id NOT IN (SELECT id FROM other) THEN trouble.told_at END,
                 -- whoever came to a GPU after its trouble began has no part in it
-                vessels = CASE WHEN trouble.ended_at IS NULL THEN trouble.vessels
+                vessels = CASE WHEN trouble.id IN (SELECT id FROM other) THEN EXCLUDED.vessels
+                               WHEN trouble.ended_at IS NULL THEN trouble.vessels
                                ELSE ARRAY(SELECT DISTINCT unnest(trouble.vessels || EXCLUDED.vessels)) END
-  RETURNING id, kind, vessels, detail, xmax = 0 AS is_new
+  RETURNING id, kind, vessels, detail, began_at >= statement_timestamp() AS is_new
 ),
 n AS (
   INSERT INTO event (kind, owner_id, vessel_id, attempt, data)

@@ -32,6 +32,6 @@ n AS (
   SELECT 'well', v.owner_id, v.id, v.attempt,
          jsonb_build_object('host', h.name, 'what', u.kind, 'reason', u.detail)
   FROM u JOIN host h ON h.id = u.host_id JOIN vessel v ON v.id = ANY (u.vessels)
-  WHERE u.over_at IS NOT NULL AND v.living
+  WHERE u.over_at IS NOT NULL AND v.living AND u.kind <> 'container-gone'
 )
 SELECT id FROM u

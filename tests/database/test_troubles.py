@@ -10,13 +10,7 @@ import pytest
 from drc import fleet
 from drc.db import Database
 from tests.database.here import OneConnection
-from tests.fleets import (
-    add_host,
-    card,
-    check_conservation,
-    report_cards,
-    run_sql,
-)
+from tests.fleets import add_host, add_owner, card, check_conservation, report_cards, run_sql, wish
 from tests.wait import wait_until
 
 GPU = "GPU-gpu1-0"
@@ -124,6 +118,17 @@ def test_a_trouble_that_came_back_just_now_is_not_called_over(db: Database, host
     trouble(db, host)
     assert not fleet.tell_troubles(db, [], [over["id"]], [])
     assert [row["ended_at"] for row in fleet.list_troubles(db)] == [None]
+
+
+def test_a_vessel_whose_container_is_gone_is_never_well(db: Database, host: int) -> None:
+    asked = wish(add_owner(db))
+    fleet.reserve_vessel(db, asked)
+    trouble(db, host, "container-gone", vessel=asked.id)
+    (gone,) = fleet.list_troubles(db)
+    assert fleet.tell_troubles(db, [gone["id"]], [gone["id"]], [])
+    assert run_sql(db, "SELECT kind FROM event WHERE kind IN ('trouble', 'well')") == [
+        {"kind": "trouble"}
+    ]
 
 
 # What asks for a look ----------------------------------------------------------------------------

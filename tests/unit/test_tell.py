@@ -89,6 +89,27 @@ def test_one_that_was_told_is_called_over_when_it_has_been_well_for_a_while() ->
     ]
 
 
+@pytest.mark.parametrize(
+    ("was", "on", "is_well"),
+    [
+        (Kind.HOST_SILENT, Kind.DOCKER_DOWN, False),
+        (Kind.DRIVER_MISMATCH, Kind.DRIVER_FAILS, False),
+        (Kind.GPU_FAULT, Kind.GPU_LOST, False),
+        (Kind.GPU_FAULT, Kind.DRIVER_FAILS, False),
+        (Kind.LEFTOVER, Kind.GPU_FAULT, False),
+        (Kind.HOST_SILENT, Kind.GPU_FAULT, True),  # of one GPU, which is not the host
+        (Kind.GPU_FAULT, Kind.PROGRAM_FAULT, True),
+        (Kind.HOST_SILENT, Kind.UNSCRAPED, True),
+    ],
+)
+def test_nothing_is_well_while_something_worse_is_wrong_there(
+    was: Kind, on: Kind, is_well: bool
+) -> None:
+    over = trouble(was, told_at=NOW, ended_at=NOW - WELL_FOR)
+    assert bool(due([over, trouble(on, told_at=NOW)], NOW).well) == is_well
+    assert due([over, trouble(on, "gpu8", told_at=NOW)], NOW).well == [over]
+
+
 def test_whose_vessel_has_ended_is_told_nothing_more() -> None:
     assert told(trouble(Kind.GPU_LOST, "gpu7", vessel("bert", living=False))) == [
         (None, "trouble", "GPU 3 of gpu7 is gone from its host")

@@ -3,6 +3,8 @@
 The exporter speaks as dcgm-exporter does; the conductor is a stand-in that says what a look found.
 """
 
+import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -112,6 +114,11 @@ class Watch:
             if not row["ended_at"]
         ]
 
+    def details(self) -> list[int]:
+        """The XIDs of which there are troubles."""
+        found = [re.match(r"XID (\d+)", row["detail"]) for row in fleet.list_troubles(self.db)]
+        return [int(code[1]) for code in found if code]
+
     def ill(self) -> list[str | None]:
         rows = run_sql(
             self.db, f"SELECT ill FROM gpu WHERE uuid IN ('{FIRST}', '{SECOND}') ORDER BY idx"
@@ -168,7 +175,9 @@ def watch(
 @pytest.fixture
 def slack() -> Iterator[Server]:
     with Server(
-        token="xoxb-drc", people={"ada@example.org": "UADA"}, channels=("COPS", "CALL")
+        token="xoxb-drc",
+        people={"ada@example.org": "UADA", "bob@example.org": "UBOB"},
+        channels=("COPS", "CALL"),
     ) as server:
         yield server
 
@@ -232,6 +241,11 @@ def test_a_gpu_that_has_fallen_off_the_bus_is_gone_for_whoever_holds_it(
         ("DCGM_FI_DEV_XID_ERRORS", "48", "XID 48: a memory error that could not be corrected"),
         ("DCGM_FI_DEV_XID_ERRORS", "79", "XID 79: it has fallen off the bus"),
         ("DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", "2", "2 memory errors that could not be corrected"),
+        (
+            "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL",
+            "1e30",
+            "2147483647 memory errors that could not be corrected",
+        ),
         ("DCGM_FI_DEV_ROW_REMAP_FAILURE", "1", "a memory row could not be remapped"),
     ],
 )
@@ -419,6 +433,35 @@ def test_while_slack_is_down_no_word_is_lost(watch: Watch, slack: Server) -> Non
     run_sql(watch.db, "UPDATE message SET run_at = now() RETURNING id")
     watch.tell(slack)
     assert [m.channel for m in slack.messages] == ["COPS"]
+
+
+def test_what_a_host_says_calls_nobody(watch: Watch, slack: Server, operator: Terminal) -> None:
+    left = {**WELL, "leftover": "<!channel> (pid 12) still computes on it"}
+    with watch.found(gpus={FIRST: left, SECOND: WELL}):
+        watch.probe(operator)
+    watch.pass_time(2)
+    watch.tell(slack)
+    (said,) = slack.messages
+    assert "&lt;!channel&gt; (pid 12)" in said.text
+    assert "<!" not in said.text + json.dumps(said.blocks)
+
+
+def test_another_owner_s_program_fault_is_told_to_that_one(
+    watch: Watch, slack: Server, operator: Terminal
+) -> None:
+    for subject, code in (("ada", 31), ("bob", 43)):
+        watch.api.create("bert", subject=subject, gpus=2, queue=["big"])
+        run_sql(watch.db, "UPDATE owner SET name = login || '@example.org' RETURNING id")
+        watch.dcgm.cards[FIRST]["DCGM_FI_DEV_XID_ERRORS"] = str(code)
+        wait_until(lambda code=code: watch.look() and watch.details() == [code], "it is found")
+        watch.pass_time(2)
+        watch.tell(slack)
+        with watch.api.client(subject) as client:
+            client.call("POST", "/v1/vessels/bert/stop")
+        wait_until(
+            lambda who=subject: watch.api.show("bert", subject=who)["state"] == "buried", "it ended"
+        )
+    assert [message.channel for message in slack.messages] == ["DUADA", "DUBOB"]
 
 
 def test_hosts_that_fall_silent_together_are_one_message(watch: Watch, slack: Server) -> None:
