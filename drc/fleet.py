@@ -658,6 +658,14 @@ def report_ill_host(db: Database, id: int, ill: str) -> bool:
     return bool(db.one("report_ill_host", id=id, ill=ill))
 
 
+def close_silent_host(db: Database, id: int, why: str) -> bool:
+    return bool(db.one("close_silent_host", id=id, why=why))
+
+
+def hear_host(db: Database, id: int) -> bool:
+    return bool(db.one("hear_host", id=id))
+
+
 def note_round(
     db: Database,
     id: int,

@@ -228,7 +228,10 @@ def gone(id: int, here: Here) -> None:
 
 @routes.post("/conduct/hosts/{id}/silent", "hosts:conduct")
 def silent(id: int, how: Silence, here: Here) -> dict[str, int]:
-    """The host does not answer: its running vessels are unreachable until it does."""
+    """The host does not answer: its running vessels are unreachable until it does, and nobody else
+    comes to it.
+    """
+    fleet.close_silent_host(here.db, id, how.reason)
     lost = fleet.lose_vessels(here.db, id)
     fleet.note_troubles(here.db, id, OF_SILENCE, [{"kind": how.kind, "detail": how.reason}])
     here.doorbell.ring(EVENTS)

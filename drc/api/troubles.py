@@ -31,6 +31,8 @@ def doubts(request: Doubts, here: Here) -> None:
 @routes.post("/conduct/hosts/{id}/health", "hosts:conduct", status_code=204)
 def health(id: int, report: HealthReport, here: Here) -> None:
     """What a look at a host that answers found of its health."""
+    if fleet.hear_host(here.db, id):
+        here.waker.ring()
     books = fleet.read_doubts(here.db, id)
     seen = report.model_dump()
     cards: dict[str, str | None] = dict.fromkeys(

@@ -72,7 +72,8 @@ def over_ssh(sshd: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     at = Door(
         id=1, name="gpu7", ssh_user="drc", ssh_address="127.0.0.1",
         ssh_port=listener.getsockname()[1], ssh_host_key=f"{key.get_name()} {key.get_base64()}",
-        docker_socket="", exporter="none", address="", ports_from=0, simulate=None, probed=True, open=True,
+        docker_socket="", exporter="none", address="", ports_from=0, simulate=None, probed=True,
+        open=True,
     )  # fmt: skip
     host = Host(at, key)
     yield host

@@ -158,6 +158,8 @@ class Day(RuleBasedStateMachine):
         assert self.world.standin.silent(id) == len(running)
         for vessel in running:
             vessel.move(Verb.LOSE)
+        # it answers again, and its vessels are found later
+        self.world.standin.tell.health(id, {"exporter": False, "driver": None, "gpus": {}})
 
     @rule(name=NAME, verb=st.sampled_from([Verb.FIND, Verb.FAIL]))
     def vessel_is_found_or_fails(self, name: str, verb: Verb) -> None:

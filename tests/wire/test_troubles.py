@@ -474,6 +474,17 @@ def test_hosts_that_fall_silent_together_are_one_message(watch: Watch, slack: Se
     assert said.text.splitlines()[0] == "gpu1 and gpu7 do not answer."
 
 
+def test_a_silent_host_is_given_to_nobody_until_it_answers(
+    watch: Watch, operator: Terminal
+) -> None:
+    id = run_sql(watch.db, "SELECT id FROM host WHERE name = 'gpu7'")[0]["id"]
+    watch.standin.silent(id, "it does not answer at 10.0.0.7:22")
+    assert watch.api.create("bert", gpus=1, queue=["big"])["state"] == "queued"
+    assert "silent: it does not answer" in operator("host", "show", "gpu7").out
+    watch.standin.tell.health(id, {"exporter": True, "driver": None, "gpus": {}})
+    wait_until(lambda: watch.api.show("bert")["state"] == "running", "it is there when it answers")
+
+
 # Moved --------------------------------------------------------------------------------------------
 
 
