@@ -51,8 +51,10 @@ def look(
     """What the API is told of a host's health. `held`: vessels by card; `strange`: processes that
     run in no vessel which has the card they are on. Raises HostUnreachable.
     """
-    exporter = answers(host, host.door.exporter or EXPORTER)
-    return {"exporter": exporter, **look_at_cards(host, held, strange)}
+    told = look_at_cards(host, held, strange)
+    has_cards = bool(told["gpus"] or told["driver"])  # else sshd would note each refusal for nothing
+    exporter = has_cards and answers(host, host.door.exporter or EXPORTER)
+    return {"exporter": exporter, **told}
 
 
 def look_at_cards(

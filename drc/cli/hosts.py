@@ -372,7 +372,7 @@ def told(row: dict[str, Any]) -> str:
     return ", ".join(
         f"{key} {when(value) if key == 'at' else words.get(str(value), value)}"
         for key, value in data.items()
-        if key != "host"
+        if key not in ("host", "key")
     )
 
 
