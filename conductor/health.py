@@ -52,7 +52,7 @@ def look(
     run in no vessel which has the card they are on. Raises HostUnreachable.
     """
     told = look_at_cards(host, held, strange)
-    has_cards = bool(told["gpus"] or told["driver"])  # else sshd would note each refusal for nothing
+    has_cards = bool(told["gpus"] or told["driver"])  # else its sshd would note a refusal a minute
     exporter = has_cards and answers(host, host.door.exporter or EXPORTER)
     return {"exporter": exporter, **told}
 

@@ -40,7 +40,8 @@ class Server(paramiko.ServerInterface):
             channel.send_exit_status(0)
             channel.close()
 
-        threading.Thread(target=answer, daemon=True).start()
+        # paramiko says yes to the request when this has returned: what is said before is lost
+        threading.Timer(0.2, answer).start()
         return True
 
     def check_channel_direct_tcpip_request(
