@@ -37,11 +37,12 @@ class Server(paramiko.ServerInterface):
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         def answer() -> None:
             channel.sendall(self.answer(command.decode()).encode())
+            # once that is answered our consent is sent, too, which must come before the end
+            channel.get_transport().global_request("ping", wait=True)
             channel.send_exit_status(0)
             channel.close()
 
-        # paramiko says yes to the request when this has returned: what is said before is lost
-        threading.Timer(0.2, answer).start()
+        threading.Thread(target=answer, daemon=True).start()
         return True
 
     def check_channel_direct_tcpip_request(
@@ -73,8 +74,8 @@ def over_ssh(sshd: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     at = Door(
         id=1, name="gpu7", ssh_user="drc", ssh_address="127.0.0.1",
         ssh_port=listener.getsockname()[1], ssh_host_key=f"{key.get_name()} {key.get_base64()}",
-        docker_socket="", exporter="none", address="", ports_from=0, simulate=None, probed=True,
-        open=True,
+        docker_socket="", exporter="none", address="", ports_from=0, simulate=None,
+        probed=True, open=True,
     )  # fmt: skip
     host = Host(at, key)
     yield host
