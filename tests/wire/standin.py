@@ -88,7 +88,10 @@ class StandIn:
             count += 1
             try:
                 self.do(work)
-            except Unreachable:  # as one whose GPUs another shares yet, which is to come first
+            except Unreachable as refused:
+                if type(refused) is not Unreachable:  # nobody answered
+                    raise
+                # another shares its GPUs yet, and is to come first
                 fleet.return_work(self.db, work.id, self.name, timedelta(seconds=0.1), None)
         return count
 
