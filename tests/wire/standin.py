@@ -86,7 +86,13 @@ class StandIn:
         count = 0
         while work := self.claim():
             count += 1
-            self.do(work)
+            try:
+                self.do(work)
+            except Unreachable as refused:
+                if type(refused) is not Unreachable:  # nobody answered
+                    raise
+                # another shares its GPUs yet, and is to come first
+                fleet.return_work(self.db, work.id, self.name, timedelta(seconds=0.1), None)
         return count
 
     def do(self, work: Work) -> None:
@@ -94,11 +100,7 @@ class StandIn:
             work.bound(),
             contextlib.suppress(StaleAttempt),
         ):  # it is to stop meanwhile, which is other work
-            try:
-                self.attempt(work)
-            except Unreachable:  # as one whose GPUs another shares yet, which is to come first
-                fleet.return_work(self.db, work.id, self.name, timedelta(seconds=0.1), None)
-                return
+            self.attempt(work)
             if work.verb == "start" and self.until != STEPS[-1]:
                 return  # at work on it for ever; the claim stays
         self.done.append((work.verb, work.name))
