@@ -19,7 +19,6 @@ SUMS = {
 }
 """SHA-256 of the module's zip, as `go mod download` had it after it asked the checksum database."""
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
-PROXY = "https://proxy.golang.org"
 PROGRAMS = ("bin", "pkg/tool")
 """Where what is to be run lies; a module's files have no mode."""
 
@@ -47,9 +46,12 @@ def fetched(cache: Path) -> Path:
 
 
 def proxy() -> str:
-    """The first one of GOPROXY that is an address."""
+    """The first one of GOPROXY that is an address. RuntimeError: there is none."""
     told = re.split("[,|]", os.environ.get("GOPROXY", ""))
-    return next((one.strip("/") for one in told if one.startswith("http")), PROXY)
+    for one in told:
+        if one.startswith("http"):
+            return one.strip("/")
+    raise RuntimeError(f"Install Go {VERSION}, or say in GOPROXY where it can be had.")
 
 
 def download(url: str, to: Path, sum: str) -> None:
