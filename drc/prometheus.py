@@ -39,9 +39,15 @@ class Prometheus:
         self.patience = patience
         self.queries = 0
 
-    def query(self, query: str) -> list[Sample]:
-        """What an expression is now, for each of its series."""
-        found = self._call("query", query=query)
+    def now(self) -> float:
+        """By its own clock, which may not be ours."""
+        for _, at in self.query("vector(time())"):
+            return at
+        raise MetricsUnreachable("Prometheus does not know what time it is.")
+
+    def query(self, query: str, at: float | None = None) -> list[Sample]:
+        """What an expression is at that time, or now, for each of its series."""
+        found = self._call("query", query=query, **({} if at is None else {"time": f"{at:.3f}"}))
         return [(labels, number) for labels, values in found for number in values.values()]
 
     def query_range(self, query: str, first: int, last: int, step: int) -> Iterator[Series]:

@@ -41,24 +41,27 @@ class Measured:
 
 
 def measure(prometheus: Prometheus) -> Measured:
-    """Raises MetricsUnreachable. It is asked as of its own now: its clock may not be ours."""
-    now = cards(prometheus, f"count by (UUID) (last_over_time({PRESENT}[{WINDOW}]))")
+    """Raises MetricsUnreachable. All as of one time: else a card that falls silent meanwhile would
+    be heard, without what it counted.
+    """
+    at = prometheus.now()
+    now = cards(prometheus, at, f"count by (UUID) (last_over_time({PRESENT}[{WINDOW}]))")
     before = frozenset[str]()
     for ago in BEFORE:
         query = f"count by (UUID) (last_over_time({PRESENT}[{WINDOW}] offset {ago}))"
-        before |= frozenset(cards(prometheus, query))
+        before |= frozenset(cards(prometheus, at, query))
     counted = {
         # duplicates: two Prometheis that scrape the same, a job mapping of several jobs
-        sign: cards(prometheus, f"max by (UUID) (last_over_time({name}[{WINDOW}])) > 0")
+        sign: cards(prometheus, at, f"max by (UUID) (last_over_time({name}[{WINDOW}])) > 0")
         for sign, name in COUNTED.items()
     }
     return Measured(frozenset(now), before, counted)
 
 
-def cards(prometheus: Prometheus, query: str) -> dict[str, int]:
+def cards(prometheus: Prometheus, at: float, query: str) -> dict[str, int]:
     return {
         labels["UUID"]: min(int(value), LARGEST)
-        for labels, value in prometheus.query(query)
+        for labels, value in prometheus.query(query, at)
         if "UUID" in labels
     }
 
