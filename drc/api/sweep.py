@@ -40,13 +40,13 @@ def run_once(here: Context) -> dict[str, int]:
         here.doorbell.ring(EVENTS)
     return {
         "failed": failed,
-        "drained": drain.run_once(here),
         "placed": serve_queue(here),
         "forgotten": fleet.forget_requests(here.db, REQUEST_AGE),
         "partitions": fleet.make_audit_partitions(here.db),
         "certificates": fleet.forget_certificates(here.db, SESSION_AGE),
         "programs": fleet.forget_programs(here.db, SESSION_AGE),
         "sessions": fleet.forget_sessions(here.db, SESSION_AGE),
+        "drained": drain.run_once(here),  # the last: all else goes on whatever becomes of it
     }
 
 

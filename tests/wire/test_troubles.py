@@ -507,11 +507,13 @@ def test_a_gpu_that_was_put_into_another_host_is_that_one_s(
 
 
 def test_prometheus_is_asked_as_of_its_own_clock(watch: Watch) -> None:
-    """Which may be wrong: a time of ours would find nothing, or what was."""
-    asked: list[bytes] = []
-    watch.prometheus.http.event_hooks["request"].append(
-        lambda request: asked.append(request.read())
-    )
+    """And all at once: ours may be wrong, and a card may fall silent between two questions."""
+    asked: list[str] = []
+    hooks = watch.prometheus.http.event_hooks["request"]
+    hooks.append(lambda request: asked.append(request.read().decode()))
     watch.look()
-    assert len(asked) == 1 + len(signs.BEFORE) + len(signs.COUNTED)
-    assert not any(b"time=" in form for form in asked)
+    assert asked[0].startswith("query=vector%28time%28%29%29&timeout=")
+    times = {re.search(r"&time=([\d.]+)", form) and form.split("&time=")[1] for form in asked[1:]}
+    assert len(asked) == 2 + len(signs.BEFORE) + len(signs.COUNTED)
+    assert len(times) == 1
+    assert None not in times
