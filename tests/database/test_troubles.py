@@ -167,5 +167,5 @@ def test_a_round_asks_for_a_look_after_a_reboot(db: Database, host: int) -> None
 
 def test_a_card_whose_host_has_no_exporter_is_not_watched(db: Database, host: int) -> None:
     assert len(fleet.list_watched(db)) == 2
-    fleet.set_host_monitoring(db, "gpu1", exporter="none")
+    fleet.set_host(db, "gpu1", exporter="none")
     assert fleet.list_watched(db) == []
