@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import pytest
@@ -28,7 +29,6 @@ from tests.wire.standin import StandIn
 from tests.wire.terminal import PROGRAM, Terminal
 
 HOUR = timedelta(hours=1)
-NOW = datetime.now(UTC).replace(microsecond=0)
 BLANK = 9223372036854775794.0
 ONE, TWO, SLICE = 'UUID="GPU-one"', 'UUID="GPU-two"', 'UUID="GPU-cut",GPU_I_ID="3"'
 BERT = 'vessel="bert",owner="ada",host="gpu1"'
@@ -52,19 +52,25 @@ RATES = {"cpu_seconds": 5.5, "network_receive_bytes": 2e6, "network_transmit_byt
 EMPTY = {"status": "success", "data": {"resultType": "vector", "result": []}}
 
 
+@cache
+def now() -> datetime:
+    """When the first test of these began; other files' may have taken a quarter of an hour."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
 def grows(per_second: float) -> Any:
-    return lambda at: per_second * (at - NOW + 8 * HOUR).total_seconds()
+    return lambda at: per_second * (at - now() + 8 * HOUR).total_seconds()
 
 
 @pytest.fixture(scope="module")
 def past() -> Iterator[str]:
     """GPU-one was busy since two hours, GPU-two always; a sample a minute, to the last one."""
-    gpus = {"GPU-one": lambda at: 93 if at > NOW - 2 * HOUR else 0, "GPU-two": lambda at: 40}
+    gpus = {"GPU-one": lambda at: 93 if at > now() - 2 * HOUR else 0, "GPU-two": lambda at: 40}
     more: dict[str, Any] = {name: lambda at, value=value: value for name, value in MORE.items()}
     for name, rate in RATES.items():
         more[f'drc_vessel_{name}_total{{{BERT},instance="a"}}'] = grows(rate)
         more[f'drc_vessel_{name}_total{{{BERT},instance="b"}}'] = grows(rate)
-    with prometheus(gpus, NOW - 8 * HOUR, NOW + 10 * timedelta(minutes=1), more) as url:
+    with prometheus(gpus, now() - 8 * HOUR, now() + 10 * timedelta(minutes=1), more) as url:
         yield url
 
 
@@ -76,8 +82,8 @@ def bert(api: Api, standin: StandIn, db: Database) -> str:
     rename(db, 0, "uuid = 'GPU-one'")
     rename(db, 1, "uuid = 'MIG-3', parent = 'GPU-cut', instance = 3, memory_mib = 9984")
     rename(db, 2, "uuid = 'GPU-two'")
-    run_sql(db, "UPDATE held SET from_at = %s RETURNING 1", NOW - 12 * HOUR)
-    run_sql(db, "UPDATE vessel SET created_at = %s RETURNING 1", NOW - 12 * HOUR)
+    run_sql(db, "UPDATE held SET from_at = %s RETURNING 1", now() - 12 * HOUR)
+    run_sql(db, "UPDATE vessel SET created_at = %s RETURNING 1", now() - 12 * HOUR)
     return id
 
 
@@ -122,7 +128,7 @@ def test_the_last_six_hours_are_24_quarters_of_an_hour(api: Api, bert: str, told
 def test_what_a_gpu_did_for_another_before_is_not_shown(
     api: Api, bert: str, told: Measured, db: Database
 ) -> None:
-    run_sql(db, "UPDATE held SET from_at = %s RETURNING 1", NOW - HOUR)
+    run_sql(db, "UPDATE held SET from_at = %s RETURNING 1", now() - HOUR)
     one, part = (gpu["hours"] for gpu in use(api)["gpus"])
     assert [hour is None for hour in one] == [hour is None for hour in part]
     assert 19 <= [hour is None for hour in one].index(False) <= 21
@@ -276,9 +282,9 @@ def test_a_warning_takes_nothing_from_the_answer(
 ) -> None:
     sample = {
         "metric": {"__name__": "DCGM_FI_DEV_GPU_UTIL", "UUID": "GPU-one"},
-        "value": [NOW.timestamp(), "93"],
+        "value": [now().timestamp(), "93"],
     }
-    histogram = {"metric": {"UUID": "GPU-one"}, "histogram": [NOW.timestamp(), {"count": "1"}]}
+    histogram = {"metric": {"UUID": "GPU-one"}, "histogram": [now().timestamp(), {"count": "1"}]}
     data = {"resultType": "vector", "result": [sample, histogram]}
     sick({"status": "success", "data": data, "warnings": ["one replica is away"]})
     (host,) = use(api, "/v1/use")["hosts"]
