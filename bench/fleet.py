@@ -22,11 +22,10 @@ from typing import Any
 import httpx
 import psycopg
 
-from bench.postgres import embedded
+from bench.postgres import api_settings, embedded
 from bench.report import finish, p50, run
 from drc import fleet
 from drc.auth import Signer
-from drc.config import DEFAULT_IMAGE, ApiSettings, Hidden
 from drc.db import Database
 from drc.program import Program
 from drc.prometheus import Prometheus
@@ -122,10 +121,6 @@ def export(hosts: int) -> None:
 
 def measure(postgres: Postgres, folder: Path, hosts: int) -> dict[str, float]:
     make_keys(folder)
-    settings = ApiSettings(
-        database_url=Hidden(postgres.url("drc_api")), keys=folder, secret=folder / "secret",
-        host="127.0.0.1", port=0, image=DEFAULT_IMAGE, migrate_url=None,
-    )  # fmt: skip
     with psycopg.connect(postgres.url(), autocommit=True) as admin:
         admin.execute(LOAD.format(hosts=hosts, port=PORT).encode())
         admin.execute("VACUUM ANALYZE")
@@ -135,7 +130,7 @@ def measure(postgres: Postgres, folder: Path, hosts: int) -> dict[str, float]:
     assert exporters.stdout is not None
     try:
         exporters.stdout.readline()
-        with serving(settings) as url:
+        with serving(api_settings(postgres, folder)) as url:
             token = Signer.load(folder / "api.pem").sign(
                 "prometheus", ["operator"], datetime.now(UTC), timedelta(hours=1)
             )

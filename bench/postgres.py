@@ -7,8 +7,17 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from drc.config import DEFAULT_IMAGE, ApiSettings, Hidden
 from drc.db import migrate
 from drc.up.postgres import Postgres
+
+
+def api_settings(postgres: Postgres, keys: Path) -> ApiSettings:
+    """Of an API of a bench's own, whose keys lie in that folder."""
+    return ApiSettings(
+        database_url=Hidden(postgres.url("drc_api")), keys=keys, secret=keys / "secret",
+        host="127.0.0.1", port=0, image=DEFAULT_IMAGE, migrate_url=None,
+    )  # fmt: skip
 
 
 @contextmanager

@@ -13,14 +13,13 @@ from functools import partial
 
 import psycopg
 
-from bench.postgres import embedded
+from bench.postgres import api_settings, embedded
 from bench.report import finish, p50, percentile, run
 from bench.reserve import LOAD
 from conductor.api import Api
 from conductor.work import Work
 from drc import fleet
 from drc.auth import Signer
-from drc.config import DEFAULT_IMAGE, ApiSettings, Hidden
 from drc.db import Database
 from drc.up.postgres import Postgres
 from tests.fleets import wish
@@ -54,10 +53,6 @@ def measure(postgres: Postgres, waiting: int) -> dict[str, float]:
     keys = postgres.folder.parent / "keys"
     keys.mkdir()
     make_keys(keys)
-    settings = ApiSettings(
-        database_url=Hidden(postgres.url("drc_api")), keys=keys, secret=keys / "secret",
-        host="127.0.0.1", port=0, image=DEFAULT_IMAGE, migrate_url=None,
-    )  # fmt: skip
     with psycopg.connect(postgres.url(), autocommit=True) as admin:
         admin.execute(LOAD.format(hosts=HOSTS, busy=1).encode())
         admin.execute(FULL)
@@ -65,7 +60,7 @@ def measure(postgres: Postgres, waiting: int) -> dict[str, float]:
         for n in range(waiting):
             fleet.reserve_vessel(db, wish(1 + n % 64, f"w{n}", **shape(dice)), waits=True)
         admin.execute("VACUUM ANALYZE")
-        with serving(settings) as url:
+        with serving(api_settings(postgres, keys)) as url:
             tell = Api(
                 url,
                 Signer.load(keys / "conductor.pem"),

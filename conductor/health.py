@@ -8,7 +8,6 @@ does not know a field refuses the whole query, so what not all of them know is a
 import contextlib
 import csv
 import io
-import logging
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,8 +41,6 @@ LEFT_MIB = 1024
 """In use on a GPU that nobody has: a desktop takes less, a program that died leaves more."""
 SETTLED = (0.0, 0.3, 1.0, 2.0)  # seconds until the driver has forgotten programs that were killed
 
-log = logging.getLogger("conductor.health")
-
 
 def look(
     host: Host, held: Mapping[str, Sequence[str]], strange: Sequence[Mapping[str, Any]]
@@ -75,15 +72,18 @@ def look_at_cards(
             "driver": kind,
             "driver_said": clean(said.strip())[:300] or f"it ended with {status}",
         }
-    faults = {uuid: fault(words) for uuid, words in rows(said).items()}
+    there = rows(said)
+    faults = {uuid: fault(words) for uuid, words in there.items()}
     for command, judge in ((PENDING, retired), (RECOVERY, recovery), (REMAPPED, remapped)):
         for uuid, words in rows(optional(host, command)).items():
             if uuid in faults:
                 faults[uuid] = "; ".join(filter(None, (faults[uuid], judge(words))))
-    used = {uuid: number(words[0]) for uuid, words in rows(said).items()}
     told["gpus"] = {
-        uuid: {"fault": why, "leftover": leftover(uuid, used[uuid], held, strange)}
-        for uuid, why in faults.items()
+        uuid: {
+            "fault": faults[uuid],
+            "leftover": leftover(uuid, number(words[0]), held, strange),
+        }
+        for uuid, words in there.items()
     }
     return told
 
@@ -180,19 +180,14 @@ def check_returned(host: Host, uuids: Sequence[str]) -> dict[str, str]:
 
 
 def check(host: Host, uuids: Sequence[str]) -> dict[str, str]:
-    """By card why it cannot be used; one that nvidia-smi does not list cannot either. None where
+    """By card why it cannot be used; one that nvidia-smi does not list cannot either. Nothing where
     the driver does not answer, which is what the looks are for. Raises HostUnreachable.
     """
     seen = look_at_cards(host, {uuid: ["somebody"] for uuid in uuids}, [])
     if seen["driver"] or not seen["gpus"]:
         return {}
-    return {
-        uuid: why
-        for uuid in uuids
-        if uuid.startswith("GPU-")
-        and (
-            why := seen["gpus"][uuid]["fault"]
-            if uuid in seen["gpus"]
-            else "nvidia-smi does not list it"
-        )
+    unlisted = {"fault": "nvidia-smi does not list it"}
+    faults = {
+        uuid: seen["gpus"].get(uuid, unlisted)["fault"] for uuid in uuids if uuid.startswith("GPU-")
     }
+    return {uuid: why for uuid, why in faults.items() if why}

@@ -10,28 +10,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Histogram,
-    Info,
-    ProcessCollector,
-    disable_created_metrics,
-    start_http_server,
-)
+from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from drc import __version__, trace
+from drc import trace
 from drc.errors import Misconfigured
+from drc.registry import registry
 
 if TYPE_CHECKING:
     from conductor.host import Host
 
-disable_created_metrics()  # a series beside each counter, of no use to Prometheus
-REGISTRY = CollectorRegistry()
-ProcessCollector(registry=REGISTRY)
-Info("drc_build", "The version that runs.", registry=REGISTRY).info({"version": __version__})
+REGISTRY = registry()
 STEP_SECONDS = Histogram(
     "drc_conductor_step_seconds",
     "Time that the steps of starts and stops took; of those that were taken.",
@@ -113,11 +103,11 @@ def vessels(hosts: Iterable["Host"]) -> Iterator[Metric]:
 
 def serve(hosts: dict[int, "Host"], address: str, port: int) -> WSGIServer:
     """In the background. Raises Misconfigured."""
-    registry = CollectorRegistry()
-    registry.register(REGISTRY)
-    registry.register(Hosts(hosts))
+    told = CollectorRegistry()
+    told.register(REGISTRY)
+    told.register(Hosts(hosts))
     try:
-        return start_http_server(port, address, registry)[0]
+        return start_http_server(port, address, told)[0]
     except OSError as failed:
         raise Misconfigured(
             f"Metrics cannot be served at {address}, port {port}: {failed.strerror}.",

@@ -57,6 +57,12 @@ def channel_of(environ: Mapping[str, str]) -> Channel | None:
     return None
 
 
+def connected(environ: Mapping[str, str], signer: Signer, size: int) -> tuple[Database, Program]:
+    """The books, and the API as this program. Raises Misconfigured."""
+    db = Database(need_secret(environ, "DRC_DATABASE_URL").shown, size=size, name="drc-undertaker")
+    return db, Program(need(environ, "DRC_URL"), signer, "undertaker", partial(fleet.read_now, db))
+
+
 def rehearsal(environ: Mapping[str, str], words: Sequence[str]) -> int:
     """`undertaker rehearse`. Raises the family of drc.errors."""
     from undertaker.rehearse import rehearse, report
@@ -97,8 +103,7 @@ def listen(environ: Mapping[str, str]) -> int:
     from undertaker.listen import by_requests, by_socket
 
     signer = Signer.load(Path(need(environ, "DRC_SIGNING_KEY")))
-    db = Database(need_secret(environ, "DRC_DATABASE_URL").shown, size=1, name="drc-undertaker")
-    us = Program(need(environ, "DRC_URL"), signer, "undertaker", partial(fleet.read_now, db))
+    _, us = connected(environ, signer, 1)
     url = environ.get("DRC_SLACK_URL", "")
     handle = Clicks(us.client, url or ANSWERS_AT).handle
     app, signing = (
@@ -138,8 +143,7 @@ def look(environ: Mapping[str, str]) -> int:
 
     signer = Signer.load(Path(need(environ, "DRC_SIGNING_KEY")))
     url, channel = environ.get("DRC_PROMETHEUS_URL"), channel_of(environ)
-    db = Database(need_secret(environ, "DRC_DATABASE_URL").shown, size=2, name="drc-undertaker")
-    us = Program(need(environ, "DRC_URL"), signer, "undertaker", partial(fleet.read_now, db))
+    db, us = connected(environ, signer, 2)
     try:
         if url:
             log.info("a look: %s doubts", suspect(db, us.client, Prometheus(url)))
@@ -161,8 +165,7 @@ def work(environ: Mapping[str, str]) -> int:
     policies = Policies.load(Path(policy) if policy else None)
     channel = channel_of(environ)
     prometheus = Prometheus(url) if url else None
-    db = Database(need_secret(environ, "DRC_DATABASE_URL").shown, size=2, name="drc-undertaker")
-    us = Program(need(environ, "DRC_URL"), signer, "undertaker", partial(fleet.read_now, db))
+    db, us = connected(environ, signer, 2)
     status = 0
     try:
         done = run_once(db, us.client, fleet.read_now(db), policies, prometheus)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request
 from drc import fleet
 from drc.api.context import Context, context_of
 from drc.api.problems import RESPONSES
-from drc.auth import PERMISSIONS, PROGRAMS, SIGN_IN, Caller, granted, meaning, unix_name
+from drc.auth import PERMISSIONS, PROGRAMS, SIGN_IN, Caller, meaning, unix_name
 from drc.db import Row, actor
 from drc.errors import Forbidden, NotSignedIn
 from drc.secret import PERSONAL, token_hash
@@ -50,7 +50,7 @@ def of_personal(here: Context, token: str) -> Caller:
             "That token was revoked, has run out, or never was.", hint="drc token list"
         )
     claims: Row = row["claims"] or {}
-    has = granted(here.roles.of(claims), here.roles.queues(claims))
+    has = here.roles.permissions(claims)
     return Caller(
         subject=row["subject"],
         roles=(),

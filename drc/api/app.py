@@ -127,7 +127,6 @@ def create_app(context: Context) -> FastAPI:
     app.add_middleware(limits.Guard)
     app.add_middleware(request.Identified)
     app.add_middleware(audit.Acting)
-    app.add_middleware(metrics.Timing)
     return app
 
 

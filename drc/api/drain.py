@@ -5,13 +5,12 @@ successor bears a key made of its id.
 """
 
 import logging
-from typing import Any
 
 from drc import fleet
 from drc.api.context import Context
 from drc.api.shapes import VesselRequest
 from drc.api.vessels import make
-from drc.auth import Caller, granted
+from drc.auth import Caller
 from drc.db import Row
 from drc.errors import DrcError, Refused
 from drc.fleet import EVENTS, WORK
@@ -48,10 +47,9 @@ def move(here: Context, row: Row) -> bool:
 
 
 def as_owner(here: Context, row: Row) -> Caller:
-    claims: dict[str, Any] = row["claims"] or {}
     return Caller(
         subject=row["subject"],
         roles=(),
-        permissions=granted(here.roles.of(claims), here.roles.queues(claims)),
+        permissions=here.roles.permissions(row["claims"] or {}),
         name=row["called"],
     )

@@ -4,33 +4,22 @@ What the database knows is read at each scrape and is the same from every API pr
 counted here is of this process alone. docs/monitoring.md lists all of it.
 """
 
-import time
 from collections.abc import Iterable, Iterator
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Histogram,
-    Info,
-    ProcessCollector,
-    disable_created_metrics,
-    generate_latest,
-)
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Scope
 
-from drc import __version__, fleet
+from drc import fleet
 from drc.db import Database, Row
 from drc.errors import family
+from drc.registry import registry
 
 METHODS = frozenset({"GET", "HEAD", "POST", "DELETE"})
 HOUR = 3600
 
-disable_created_metrics()  # a series beside each counter, of no use to Prometheus
-REGISTRY = CollectorRegistry()
-ProcessCollector(registry=REGISTRY)
-Info("drc_build", "The version that runs.", registry=REGISTRY).info({"version": __version__})
+REGISTRY = registry()
 SECONDS = Histogram(
     "drc_api_request_seconds",
     "Time from a request's arrival to the start of its answer.",
@@ -140,31 +129,13 @@ def held(rows: Iterable[Row]) -> Metric:
 
 
 def render(db: Database) -> bytes:
-    registry = CollectorRegistry()
-    registry.register(Fleet(db))
-    return generate_latest(REGISTRY) + generate_latest(registry)
+    told = CollectorRegistry()
+    told.register(Fleet(db))
+    return generate_latest(REGISTRY) + generate_latest(told)
 
 
-class Timing:
-    """ASGI middleware: one observation per request, labelled with the route, never the path."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        begun = time.perf_counter()
-
-        async def observing(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                # whoever comes may name any method, and each would stay in memory
-                method = scope["method"] if scope["method"] in METHODS else "other"
-                route = getattr(scope.get("route"), "path", "none")
-                SECONDS.labels(method, route, message["status"]).observe(
-                    time.perf_counter() - begun
-                )
-            await send(message)
-
-        await self.app(scope, receive, observing)
+def observe(scope: Scope, status: int, seconds: float) -> None:
+    """A request whose answer has begun, by its route, never its path."""
+    # whoever comes may name any method, and each would stay in memory
+    method = scope["method"] if scope["method"] in METHODS else "other"
+    SECONDS.labels(method, getattr(scope.get("route"), "path", "none"), status).observe(seconds)

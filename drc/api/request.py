@@ -8,6 +8,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from drc import trace
+from drc.api import metrics
 from drc.db import actor
 from drc.log import HEADER, bound, is_request, new_request
 
@@ -33,6 +34,7 @@ class Identified:
             nonlocal status, seconds
             if message["type"] == "http.response.start":
                 status, seconds = message["status"], time.perf_counter() - begun
+                metrics.observe(scope, status, seconds)
                 headers = [*message.get("headers", []), (HEADER.lower().encode(), id.encode())]
                 message = {**message, "headers": headers}
             await send(message)

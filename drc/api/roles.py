@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict
 
-from drc.auth import PEOPLE
+from drc.auth import PEOPLE, granted
 from drc.errors import Misconfigured
 
 KEY_FILE = "key file"
@@ -102,6 +102,10 @@ class Roles:
 
     def queues(self, claims: Mapping[str, Any]) -> list[str]:
         return self.now().queues_of(claims)
+
+    def permissions(self, claims: Mapping[str, Any]) -> frozenset[str]:
+        """Those of whom these claims describe, with the queues that they may use."""
+        return granted(self.of(claims), self.queues(claims))
 
     def now(self) -> Rules:
         with self.lock:

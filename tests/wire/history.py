@@ -4,6 +4,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from drc.up import exporter
 from tests.wait import wait_until
 
 MINUTE = timedelta(minutes=1)
@@ -55,6 +57,18 @@ def scraping(configuration: str) -> Iterator[str]:
         Path(place), configuration
     ) as url:  # fmt: skip
         yield url
+
+
+@contextmanager
+def exporting(told: Callable[[], str]) -> Iterator[int]:
+    """An exporter on loopback that says this at each scrape. Its port."""
+    server = exporter.server(0, told)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 @contextmanager

@@ -9,7 +9,6 @@ import math
 import re
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from drc.fleet import Announced
 from drc.up import exporter
 from tests.fleets import add_host, run_sql
 from tests.wait import wait_until
-from tests.wire.history import scraping, tool
+from tests.wire.history import exporting, scraping, tool
 from tests.wire.served import Api
 from tests.wire.standin import StandIn
 
@@ -232,11 +231,8 @@ def dcgm(db: Database) -> Iterator[int]:
         usage = {gpu["uuid"]: 60.0 for gpu in gpus[1:]}
         return exporter.render(gpus, usage) + MORE.format(labels=exporter.labels_of(gpus[0]))
 
-    server = exporter.server(0, told)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    yield server.server_port
-    server.shutdown()
-    server.server_close()
+    with exporting(told) as port:
+        yield port
 
 
 @pytest.fixture

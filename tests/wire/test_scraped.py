@@ -5,7 +5,6 @@ An hour of work time is a second here.
 
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +16,7 @@ from drc.up import exporter
 from drc.up.postgres import Postgres
 from tests.fleets import run_sql
 from tests.wait import wait_until
-from tests.wire.history import scraping
+from tests.wire.history import exporting, scraping
 from tests.wire.served import Api
 from tests.wire.standin import StandIn
 from undertaker.policy import File, Policies
@@ -44,21 +43,18 @@ scrape_configs:
 
 
 class Exporter:
-    def __init__(self) -> None:
-        self.said = ""
-        self.server = exporter.server(0, lambda: self.said)
-        self.port = self.server.server_port
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+    said = ""
 
 
 @pytest.fixture(scope="module")
 def scraped() -> Iterator[tuple[Exporter, str]]:
     """An exporter, and the Prometheus that scrapes it."""
     dcgm = Exporter()
-    with scraping(CONFIGURATION.format(port=dcgm.port)) as url:
+    with (
+        exporting(lambda: dcgm.said) as port,
+        scraping(CONFIGURATION.format(port=port)) as url,
+    ):
         yield dcgm, url
-    dcgm.server.shutdown()
-    dcgm.server.server_close()
 
 
 @pytest.fixture

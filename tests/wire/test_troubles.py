@@ -5,7 +5,6 @@ The exporter speaks as dcgm-exporter does; the conductor is a stand-in that says
 
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,11 +18,10 @@ from drc import fleet
 from drc.db import Database
 from drc.errors import MetricsUnreachable, StartFailed
 from drc.prometheus import Prometheus
-from drc.up import exporter
 from drc.up.postgres import Postgres
 from tests.fleets import check_conservation, run_sql
 from tests.wait import wait_until
-from tests.wire.history import scraping
+from tests.wire.history import exporting, scraping
 from tests.wire.served import Api
 from tests.wire.slack import Slack as Server
 from tests.wire.standin import HOST_KEY, MACHINE, StandIn
@@ -51,9 +49,6 @@ class Exporter:
         self.host = 'Hostname="gpu7"'
         self.cards: dict[str, dict[str, str]] = {}
         self.well()
-        self.server = exporter.server(0, self.told)
-        self.port = self.server.server_port
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     def well(self) -> None:
         self.host = 'Hostname="gpu7"'
@@ -80,10 +75,8 @@ class Exporter:
 @pytest.fixture(scope="module")
 def scraped() -> Iterator[tuple[Exporter, str]]:
     dcgm = Exporter()
-    with scraping(CONFIGURATION.format(port=dcgm.port)) as url:
+    with exporting(dcgm.told) as port, scraping(CONFIGURATION.format(port=port)) as url:
         yield dcgm, url
-    dcgm.server.shutdown()
-    dcgm.server.server_close()
 
 
 class Watch:
