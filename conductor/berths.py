@@ -43,9 +43,8 @@ def make(host: Host, db: Database, names: Names, image: str, vessel_id: str | No
             with contextlib.suppress(EngineFailed, HostUnreachable):
                 remove(host, db, names, number)
             raise
-        if vessel_id is None:
-            host.reach.prepare(host, names, number)
-        fleet.ready_berth(db, host.door.id, number)
+        device = host.reach.prepare(host, names, number) if vessel_id is None else None
+        fleet.ready_berth(db, host.door.id, number, device)
         return number
     raise EngineFailed(f"No free port for SSH on {host.name} from {host.door.ports_from} on.")
 
@@ -81,14 +80,18 @@ def start(host: Host, names: Names, image: str, number: int) -> None:
         raise EngineFailed(f"Docker on {host.name}: {failed.explanation}") from failed
 
 
-def ensure(host: Host, names: Names, image: str, number: int) -> None:
-    """The berth's container runs: started again when the host was rebooted, or made anew."""
+def ensure(host: Host, names: Names, image: str, number: int) -> bool:
+    """The berth's container runs: made anew when it did not, as after a reboot of its host.
+
+    Whether it had been running.
+    """
     with translated(host.name), contextlib.suppress(docker.errors.NotFound):
         found = host.docker().inspect_container(names.berth(number))
         if found["State"]["Running"] and fits(host, found["Config"]["Labels"]):
-            return
+            return True
     _ensure_network(host, names)
     start(host, names, image, number)
+    return False
 
 
 def fits(host: Host, labels: Mapping[str, str]) -> bool:
@@ -152,9 +155,10 @@ def without_port(host: Host, names: Names, image: str, name: str) -> Generator[N
 
 
 def remove(host: Host, db: Database, names: Names, number: int) -> None:
-    host.reach.forget(host, names, number)
     host.remove(names.berth(number))
-    fleet.remove_berth(db, host.door.id, number)
+    device = fleet.remove_berth(db, host.door.id, number)
+    if device:
+        host.reach.forget(device)
 
 
 def _ensure_network(host: Host, names: Names) -> None:

@@ -20,6 +20,7 @@ from conductor import berths, carry, container, health, images, layer, ready, tr
 from conductor.api import Api
 from conductor.host import Host, translated
 from conductor.images import Peers
+from conductor.reach import Address
 from conductor.wanted import Names
 from conductor.work import Work
 from drc.db import Database
@@ -71,7 +72,7 @@ def start(
     """
     tell = Telling()
     aside, ended = ThreadPoolExecutor(2, thread_name_prefix="aside"), Event()
-    joined: Future[None] | None = None
+    joined: Future[Address | None] | None = None
     try:
         tell(api.start, work)
         fit = aside.submit(carried(health.check), host, work.gpu_uuids) if work.gpu_uuids else None
@@ -80,9 +81,9 @@ def start(
         number = work.berth
         if number is None:
             images.ensure(host, net_image, peers)
-            number = berths.make(host, db, names, net_image, work.vessel_id)
-        else:
-            berths.ensure(host, names, net_image, number)
+            number, work.node = berths.make(host, db, names, net_image, work.vessel_id), ""
+        elif not berths.ensure(host, names, net_image, number):
+            work.node = ""
         if not host.reach.publishes:  # a port needs no joining, nor a thread for it
             joined = aside.submit(carried(join), host, db, api, names, work, number, ended)
         work.begin("image")
@@ -108,17 +109,20 @@ def start(
             work.begin("ssh")
             ready.wait_for_banner(host, work, vessel, door)
             work.begin("join")
-            if joined:
-                finish_joining(joined)
+            address = finish_joining(joined) if joined else None
             tell(api.step, work, "ssh_ready")
             known = secrets.result()
             work.begin("jupyter")
             ready.wait_for_jupyter(host, names.berth(number), known["jupyter_token"])
             tell(api.step, work, "jupyter_ready")
+            christen = partial(carried(host.reach.christen), host, names, number, work)
+            named = aside.submit(christen, address) if address else None
             work.begin("keys")
             ready.check_keys(host, work, door, host_key_blob(known), known["authorized_keys"])
         if fit:
             check_fit(api, host, fit.result())
+        if named:
+            named.result()
         tell.finish()
         work.begin("token")
         api.run(work, known["token"])
@@ -132,12 +136,12 @@ def start(
 
 def join(
     host: Host, db: Database, api: Api, names: Names, work: Work, number: int, ended: Event
-) -> None:
+) -> Address | None:
     """Beside the other steps, and told at once, for its owner's ssh waits for nothing else."""
     address = host.reach.join(host, db, names, number, work, ended)
     if address:
         api.address(work, address)
-        host.reach.christen(host, names, number, work)
+    return address
 
 
 def check_fit(api: Api, host: Host, unfit: dict[str, str]) -> None:
@@ -150,10 +154,10 @@ def check_fit(api: Api, host: Host, unfit: dict[str, str]) -> None:
         )
 
 
-def finish_joining(joined: Future[None]) -> None:
+def finish_joining(joined: Future[Address | None]) -> Address | None:
     """Raises what it raised, and EngineFailed when it takes too long."""
     try:
-        joined.result(JOIN_LIMIT)
+        return joined.result(JOIN_LIMIT)
     except TimeoutError:
         raise EngineFailed(f"It did not join the tailnet within {JOIN_LIMIT:.0f} s.") from None
 

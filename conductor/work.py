@@ -39,6 +39,8 @@ class Work:
     """The address in a tailnet that the owner's vessel of that name had before."""
     device: str = ""
     """By which the tailnet knows it, as far as that was told to the API."""
+    node: str | None = None
+    """The device that its network container waited as; empty: as none; None: one has to ask it."""
     build_id: int = 0
     """Of a layer that is built without a vessel."""
     image: str = ""

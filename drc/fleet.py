@@ -867,16 +867,18 @@ def add_berth(db: Database, host_id: int, vessel_id: str | None, skip: list[int]
     return row["number"] if row else None
 
 
-def ready_berth(db: Database, host_id: int, number: int) -> bool:
-    return bool(db.one("ready_berth", host_id=host_id, number=number))
+def ready_berth(db: Database, host_id: int, number: int, device: str | None = None) -> bool:
+    return bool(db.one("ready_berth", host_id=host_id, number=number, device=device))
 
 
 def retire_berth(db: Database, host_id: int, number: int) -> bool:
     return bool(db.one("retire_berth", host_id=host_id, number=number))
 
 
-def remove_berth(db: Database, host_id: int, number: int) -> None:
-    db.one("remove_berth", host_id=host_id, number=number)
+def remove_berth(db: Database, host_id: int, number: int) -> str | None:
+    """Returns the node of a tailnet that it waited as, where no vessel has had it."""
+    row = db.one("remove_berth", host_id=host_id, number=number)
+    return row["device"] if row else None
 
 
 def list_berths(db: Database, host_id: int) -> list[Row]:

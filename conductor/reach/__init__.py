@@ -41,14 +41,14 @@ class Reach(Protocol):
         """
         ...
 
-    def prepare(self, host: "Host", names: Names, number: int) -> None:
-        """What can be done beforehand for a network container that waits. Raises nothing of ours:
-        one that is not prepared is joined later.
+    def prepare(self, host: "Host", names: Names, number: int) -> str | None:
+        """What can be done beforehand for a network container that waits: the device that it waits
+        as. Raises nothing of ours: one that is not prepared is joined later.
         """
         ...
 
-    def forget(self, host: "Host", names: Names, number: int) -> None:
-        """Before a network container is taken away; as far as one can."""
+    def forget(self, device: str) -> None:
+        """Of a network container that waited, and is taken away; as far as one can."""
         ...
 
     def join(
@@ -61,8 +61,12 @@ class Reach(Protocol):
         """
         ...
 
-    def christen(self, host: "Host", names: Names, number: int, work: Work) -> None:
-        """Let what has joined bear its vessel's name; nobody waits for that. Raises as `join`."""
+    def christen(
+        self, host: "Host", names: Names, number: int, work: Work, address: Address
+    ) -> None:
+        """Let what has joined bear its vessel's name, and see that it is what `join` took it for.
+        Nobody waits for that. Raises as `join`.
+        """
         ...
 
     def leave(self, host: "Host", names: Names, work: Work) -> None:

@@ -18,10 +18,10 @@ class Local:
     def door(self, host: "Host", names: Names, number: int) -> tuple[str, int]:
         return host.door.address, host.door.port(number)
 
-    def prepare(self, host: "Host", names: Names, number: int) -> None:
-        pass
+    def prepare(self, host: "Host", names: Names, number: int) -> str | None:
+        return None
 
-    def forget(self, host: "Host", names: Names, number: int) -> None:
+    def forget(self, device: str) -> None:
         pass
 
     def join(
@@ -29,7 +29,9 @@ class Local:
     ) -> Address | None:
         return None
 
-    def christen(self, host: "Host", names: Names, number: int, work: Work) -> None:
+    def christen(
+        self, host: "Host", names: Names, number: int, work: Work, address: Address
+    ) -> None:
         pass
 
     def leave(self, host: "Host", names: Names, work: Work) -> None:

@@ -42,6 +42,7 @@ FIRST = ipaddress.ip_address("100.64.0.0")
 RESERVED = [ipaddress.ip_network(one) for one in ("100.100.0.0/24", "100.100.100.0/24",
             "100.115.92.0/23", "100.64.0.0/24")]  # fmt: skip
 """Of 100.64.0.0/10: Tailscale's own (kb/1304), and the first, which planes give by themselves."""
+CHRISTEN = 'tailscale set --hostname="$1" && tailscale status --json --peers=false'
 NO_PROGRAM = "There is no tailscale in the network containers' image"
 NOT_PERMITTED = "are invalid or not permitted"
 """In what is said of tags (Tailscale, and Headscale in the same words)."""
@@ -72,37 +73,37 @@ class Tailnet:
         found = inspect(host, names.berth(number))
         return str(found["NetworkSettings"]["Networks"][names.network]["IPAddress"]), SSH_PORT
 
-    def prepare(self, host: Host, names: Names, number: int) -> None:
+    def prepare(self, host: Host, names: Names, number: int) -> str | None:
         if not self.joined:
-            return
+            return None
         berth = names.berth(number)
         try:
             key = self.plane.mint(f"network container {number} of {host.name}")
-            run(host, berth, [f"{host.name}-{berth}"[:LABEL], self.plane.login_server], key)
+            words = [f"{host.name}-{berth}"[:LABEL], self.plane.login_server]
+            return node_in(run(host, berth, words, key))
         except DrcError as failed:
             log.warning("%s on %s did not join: %s", berth, host.name, failed)
+            return None
 
-    def forget(self, host: Host, names: Names, number: int) -> None:
-        if not self.joined:
-            return
+    def forget(self, device: str) -> None:
         try:
-            node = node_of(host, names.berth(number))
-            if node is not None:
-                self.plane.delete(node)
+            self.plane.delete(device)
         except DrcError as failed:
-            log.warning("%s on %s: %s", names.berth(number), host.name, failed)
+            log.warning("the device %s of a network container: %s", device, failed)
 
     def join(
         self, host: Host, db: Database, names: Names, number: int, work: Work, ended: Event
     ) -> Address:
         # by its id: its name is another's once it is gone
         berth = str(inspect(host, names.berth(number))["Id"])
-        return self.join_in(host, db, names, berth, work, ended)
+        node = node_of(host, berth) if work.node is None else work.node
+        return self.join_in(host, db, names, berth, node, work, ended)
 
     def join_in(
-        self, host: Host, db: Database, names: Names, berth: str, work: Work, ended: Event
+        self, host: Host, db: Database, names: Names, berth: str, node: str | None, work: Work,
+        ended: Event,
     ) -> Address:  # fmt: skip
-        """As `join`, in a network container of which the id is known."""
+        """As `join`, in a network container of which the id is known, and the node that it is."""
 
         def go_on() -> None:
             work.go_on()
@@ -110,7 +111,6 @@ class Tailnet:
                 raise EngineFailed("Its start was given up.")
 
         devices = self.plane.devices()
-        node = node_of(host, berth)
         mine, is_new = next((device for device in devices if device.id == node), None), False
         if mine is None and not self.plane.can_move:
             mine = self.come_back(host, names, berth, work, devices)
@@ -137,10 +137,11 @@ class Tailnet:
             mine.ipv4, mine.ipv6, mine.name, mine.id, lost, takes=not self.plane.can_move
         )
 
-    def christen(self, host: Host, names: Names, number: int, work: Work) -> None:
+    def christen(self, host: Host, names: Names, number: int, work: Work, address: Address) -> None:
         if self.joined:  # it may have waited under a name of its own
-            command = ["tailscale", "set", f"--hostname={hostname(work)}"]
-            tell(host, names.berth(number), command)
+            found = ask(host, names.berth(number), ["sh", "-c", CHRISTEN, "sh", hostname(work)])
+            if node_in(found) != address.device:  # its tailscaled died while it waited
+                raise EngineFailed("Its network container is not the node that it waited as.")
 
     def tags(self, work: Work) -> list[str]:
         """What a vessel's node bears beside the tag of all."""

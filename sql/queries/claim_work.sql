@@ -20,7 +20,7 @@ w AS (
             request
 ),
 waiting AS MATERIALIZED (
-  SELECT b.host_id, b.number
+  SELECT b.host_id, b.number, coalesce(b.device, '') AS node
   FROM berth b JOIN w ON b.host_id = w.host_id
   WHERE w.verb = 'start' AND b.vessel_id IS NULL AND b.ready
     AND NOT EXISTS (SELECT FROM berth o WHERE o.vessel_id = w.vessel_id)
@@ -29,7 +29,7 @@ waiting AS MATERIALIZED (
   FOR UPDATE OF b SKIP LOCKED
 ),
 b AS (
-  UPDATE berth SET vessel_id = w.vessel_id
+  UPDATE berth SET vessel_id = w.vessel_id, device = NULL  -- the vessel's now, which tells of it
   FROM waiting, w
   WHERE berth.host_id = waiting.host_id AND berth.number = waiting.number
   RETURNING berth.number
@@ -38,6 +38,7 @@ SELECT w.id, w.verb, w.host_id, w.vessel_id, w.attempt, w.generation, w.tries, w
        h.name AS host,
        coalesce((SELECT number FROM b),
                 (SELECT number FROM berth o WHERE o.vessel_id = w.vessel_id)) AS berth,
+       (SELECT node FROM waiting) AS node,
        v.name, v.state, v.save, coalesce(v.image, i.image) AS image, v.wants_digest AS digest, w.build_id,
        v.env, v.millicpus, v.memory_mib, v.shm_mib, v.gpus AS n_gpus,
        o.login, o.uid, host(a.ipv4) AS kept_ipv4, v.device,

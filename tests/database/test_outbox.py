@@ -145,6 +145,22 @@ def test_eight_conductors_share_forty_pieces_and_the_berths(db: Database, owner:
     assert sorted(berths) == list(range(1, 11))
 
 
+def test_the_node_that_a_berth_waits_as_goes_to_who_takes_it_and_to_nobody_else(
+    db: Database, owner: int
+) -> None:
+    for device in ("n1", None):
+        fleet.ready_berth(db, 1, fleet.add_berth(db, 1, None, []) or 0, device)
+    for name in ("one", "two", "three"):
+        reserve(db, owner, name)
+    assert [claim(db)["node"] for _ in range(3)] == ["n1", "", None]
+    expire(db)
+    assert [claim(db, "two")["node"] for _ in range(3)] == [None] * 3  # it may be another by now
+    assert fleet.remove_berth(db, 1, 1) is None  # its vessel's, which tells the books itself
+    waits = fleet.add_berth(db, 1, None, []) or 0
+    fleet.ready_berth(db, 1, waits, "n2")
+    assert fleet.remove_berth(db, 1, waits) == "n2"
+
+
 def test_a_berth_is_taken_with_the_start_and_stays_its_vessels(db: Database, owner: int) -> None:
     making, waiting = (fleet.add_berth(db, 1, None, []) for _ in range(2))
     assert (making, waiting) == (1, 2)

@@ -6,6 +6,7 @@ engine finds a program that looks like NVIDIA's hook, and sshd's sessions one li
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import shutil
@@ -26,6 +27,8 @@ import requests.exceptions
 from drc.config import DEFAULT_IMAGE, NET_IMAGE
 
 CACHE = Path(os.environ.get("DRC_TEST_CACHE", "/var/cache/drc-tests")) / "docker"
+NUMBERS = itertools.count()
+"""Of the machines of this process: no two have one name, and an ended one may linger."""
 SYSTEM_ENGINE = "unix:///var/run/docker.sock"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PATIENCE = 30.0
@@ -194,11 +197,11 @@ class Machine:
         self.beside = beside
         self.live_restore = live_restore
         self.data = CACHE if beside is None else disk or CACHE.parent / "second"
-        number = 0 if beside is None else 2 if disk else 1
+        number = next(NUMBERS)
         self.namespace = f"drc-test-{os.getpid()}-{number}"
         self.links = f"dt{os.getpid()}-{number}", f"du{os.getpid()}-{number}"
         # a /30 of 198.18.0.0/15, which is set aside for tests
-        block = (os.getpid() * 3 + number) % 2**15 * 4
+        block = (os.getpid() * 64 + number) % 2**15 * 4
         self.outside, self.address = (
             f"198.{18 + (block + n >> 16)}.{block + n >> 8 & 255}.{block + n & 255}" for n in (1, 2)
         )
@@ -416,9 +419,15 @@ class Machine:
 
     def clear(self) -> None:
         """Take away all but the images."""
-        for container in self.client.containers(all=True):
-            with contextlib.suppress(docker.errors.NotFound):
-                self.client.remove_container(container["Id"], force=True, v=True)
+        deadline = time.monotonic() + 60
+        while containers := self.client.containers(all=True):
+            for container in containers:
+                try:
+                    self.client.remove_container(container["Id"], force=True, v=True)
+                except docker.errors.APIError as refused:  # it is gone, or just being removed
+                    if refused.status_code not in (404, 409) or time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.1)
         for volume in self.client.volumes()["Volumes"] or []:
             self.client.remove_volume(volume["Name"], force=True)
         self.client.prune_networks()
@@ -581,7 +590,8 @@ class Machine:
         unmount(self.folder)  # the namespace of what was in the machine's own network
         if self.sshd is not None and self.sshd.poll() is None:
             self.end_sshd()
-        subprocess.run(["ip", "netns", "del", self.namespace], capture_output=True)
+        for what in (["link", "del", self.links[0]], ["netns", "del", self.namespace]):
+            subprocess.run(["ip", *what], capture_output=True)
         if self.beside is not None:
             self.forget_everything()
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from conductor import wanted
 from conductor.reach import state
 from conductor.reach.tailnet import Tailnet as Reach
 from conductor.reach.tailscale import KEY_LIFE, Tailscale
@@ -89,6 +90,24 @@ def test_a_node_that_waits_becomes_the_vessels_at_the_vessels_address(
     again = eve.create("bert")
     assert again.shown["ssh"]["address"] == first.shown["ssh"]["address"]
     assert run(*laptop.inside(*eve.ssh(again.shown, "printenv", "DRC_VESSEL"))) == "bert\n"
+
+
+def test_a_node_that_died_while_it_waited_is_not_taken_for_the_vessels(
+    waiting: World, laptop: Node, tailnet: tuple[Tailnet, Lan]
+) -> None:
+    """The books know which node a network container waits as, and may be wrong."""
+    eve, server = waiting.person("eve"), tailnet[0]
+    until("two nodes wait", lambda: waiting.waiting_berths() == 2)
+    waited = ids(server, "drc-berth")
+    engine = waiting.machine.client
+    for berth in engine.containers(filters={"label": wanted.BERTH}):
+        for command in (["rm", "-rf", state.FOLDER], state.RESTART):
+            engine.exec_start(engine.exec_create(berth["Id"], command)["Id"])
+    bert = eve.create("bert")
+    assert run(*laptop.inside(*eve.ssh(bert.shown, "printenv", "DRC_VESSEL"))) == "bert\n"
+    assert bert.shown["ssh"]["address"] == server.device("bert-eve")["addresses"][0]
+    until("it is the only one of that name", lambda: len(ids(server, "bert-eve")) == 1)
+    assert not ids(server, "bert-eve") & waited
 
 
 def test_a_node_that_waited_goes_where_the_policy_does_not_know_its_owner(
