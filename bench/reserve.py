@@ -66,6 +66,7 @@ VALUES = {
     "token_hash": "'token'",
     "idempotency_key": "NULL",
     "request_hash": "''",
+    "home_from": "NULL",
     "attempt": "1",
     "sources": "ARRAY['reserved']",
 }

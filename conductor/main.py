@@ -186,7 +186,9 @@ class Conductor:
         try:
             host = self.host(work.host_id)
             if work.verb == "start":
-                start(work, host, self.db, self.api, self.names, self.net_image, self.peers)
+                start(
+                    work, host, self.db, self.api, self.names, self.net_image, self.peers, self.host
+                )
                 self.lookers.submit(self.refill, host)
                 self.lookers.submit(mapping.write, host, self.db)
             elif work.verb == "stop":

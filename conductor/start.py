@@ -13,10 +13,9 @@ from functools import partial
 from threading import Event
 from typing import Any
 
-import docker.errors
 import paramiko
 
-from conductor import berths, carry, container, health, images, layer, ready, trial, wanted
+from conductor import berths, carry, container, health, home, images, layer, ready, trial, wanted
 from conductor.api import Api
 from conductor.host import Host, translated
 from conductor.images import Peers
@@ -31,8 +30,8 @@ from drc.trouble import Kind
 # each is begun by Work.begin, so that a start that was cut off between any two can be tried
 JOIN_LIMIT = 90.0  # seconds that a start waits for its address, beside its other steps
 FAREWELL = 5.0  # seconds that one which failed waits for its node, so that it is deleted with it
-STEPS = ("berth", "image", "container", "identity", "start", "ssh", "join", "jupyter", "keys",
-         "token")  # fmt: skip
+STEPS = ("berth", "image", "home", "container", "identity", "start", "ssh", "join", "jupyter",
+         "keys", "token")  # fmt: skip
 
 
 class Telling:
@@ -64,8 +63,10 @@ def start(
     names: Names,
     net_image: str,
     peers: Peers,
+    hosts: Callable[[int], Host],
 ) -> None:
-    """Bring the vessel up and turn it to running. `peers`: hosts that may have its image.
+    """Bring the vessel up and turn it to running. `peers`: hosts that may have its image; `hosts`:
+    any of them, by id.
 
     Raises StartFailed when trying again would not help, EngineFailed and HostUnreachable when it
     may, StaleAttempt when the vessel is to stop.
@@ -99,6 +100,9 @@ def start(
         data = {} if made is image else {"layer": layer.name_of(image["Id"])}
         tell(api.step, work, "image_ready", data=data, image_digest=digest, **where)
         if not host.runs(vessel):  # else the step before was cut off after it
+            if work.home_from is not None and work.home_from != host.door.id:
+                work.begin("home")
+                home.bring(work, host, hosts, db, names, net_image, peers, say)
             work.begin("container")
             make_container(host, work, names, digest, berth=names.berth(number))
             work.begin("identity")
@@ -201,34 +205,16 @@ def vessel_image(
 
 
 def make_container(host: Host, work: Work, names: Names, digest: str, *, berth: str) -> None:
-    home = home_volume(host, names, work)
     body = wanted.vessel_container(
         names,
         work,
         digest,
         berth=berth,
-        home=home,
+        home=home.volume(host, names, work),
         host=host.name,
         limits=trial.limits(host, names),
     )
     container.create(host, body, names.vessel(work.vessel_id, work.attempt))
-
-
-def home_volume(host: Host, names: Names, work: Work) -> str:
-    """The owner's home on the host.
-
-    Homes outlive installations, and the next one begins its uids anew: a volume that bears this
-    uid but another's login is left alone, and the owner gets one that bears the login too.
-    """
-    volume = names.home_volume(work.uid)
-    if volume not in host.homes:
-        with translated(host.name):
-            try:
-                labels: dict[str, str] = host.docker().inspect_volume(volume)["Labels"] or {}
-            except docker.errors.NotFound:
-                labels = {}
-        host.homes[volume] = labels.get(wanted.HOME, work.login)
-    return volume if host.homes[volume] == work.login else f"{volume}-{work.login}"
 
 
 def put_identity(

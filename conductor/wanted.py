@@ -45,6 +45,10 @@ INSTALL_STEPS = ("packages", "certificates", "jupyter", "kernel", "files")
 BOOT = ["/usr/bin/tini", "--", "/usr/lib/drc/boot"]
 RUN = "/run/drc"
 NODE_STATE = "/node"
+HOMES = "/home"
+CARRYING = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETFCAP"]
+"""What it takes to write files as whose they are."""
+LONGEST_JOURNEY = 12 * 3600  # seconds, of a home
 DEVICES = ("GDS", "GDRCOPY", "IMEX_CHANNELS", "MIG_CONFIG_DEVICES", "MIG_MONITOR_DEVICES", "MOFED",
            "NVSWITCH")  # fmt: skip
 """What an image's `NVIDIA_…` may ask NVIDIA's runtime for beside GPUs, where that is the engine's
@@ -69,6 +73,10 @@ class Names:
 
     def vessel(self, id: str, attempt: int) -> str:
         return f"drc-{id}-{attempt}"
+
+    def journey(self, id: str, attempt: int) -> str:
+        """What a home goes through on its way, at both ends."""
+        return f"{self.vessel(id, attempt)}-home"
 
     def carrier(self, id: str, attempt: int) -> str:
         return f"{self.vessel(id, attempt)}-files"
@@ -250,13 +258,7 @@ def vessel_container(
             "ShmSize": min(shm_mib, work.memory_mib) * 2**20,
             "DeviceRequests": devices,
             "Mounts": [
-                {
-                    "Type": "volume",
-                    "Source": home,
-                    "Target": f"/home/{work.login}",
-                    # a new home has nothing of an image's, least of all keys
-                    "VolumeOptions": {"Labels": {HOME: work.login}, "NoCopy": True},
-                },
+                home_mount(home, work.login, f"/home/{work.login}"),
                 run_volume(names, work),
             ],
         },
@@ -269,6 +271,42 @@ def run_volume(names: Names, work: Work) -> dict[str, Any]:
         "Source": names.run_volume(work.vessel_id, work.attempt),
         "Target": RUN,
         "VolumeOptions": {"Labels": names.labels(work), "NoCopy": True},
+    }
+
+
+def home_mount(volume: str, login: str, target: str) -> dict[str, Any]:
+    return {
+        "Type": "volume",
+        "Source": volume,
+        "Target": target,
+        # a new home has nothing of an image's, least of all keys
+        "VolumeOptions": {"Labels": {HOME: login}, "NoCopy": True},
+    }
+
+
+def home_container(
+    names: Names, image: str, volume: str, login: str, *, reads: bool
+) -> dict[str, Any]:
+    """The body of a create request for what an owner's home goes through on its way to another
+    host. It has that and nothing else, and ends by itself where nobody takes it away.
+
+    `reads`: it is where the home comes from.
+    """
+    return {
+        "Image": image,
+        "Entrypoint": ["/usr/bin/tini", "--", "sleep", str(LONGEST_JOURNEY)],
+        "Labels": {INSTALLATION: names.installation},
+        "HostConfig": {
+            "NetworkMode": "none",
+            "AutoRemove": True,
+            "ReadonlyRootfs": True,
+            "CapDrop": ["ALL"],
+            "CapAdd": ["DAC_OVERRIDE"] if reads else CARRYING,
+            "SecurityOpt": ["no-new-privileges"],
+            "Memory": 512 * 2**20,
+            "PidsLimit": 64,
+            "Mounts": [{**home_mount(volume, login, HOMES), "ReadOnly": reads}],
+        },
     }
 
 

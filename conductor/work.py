@@ -37,6 +37,8 @@ class Work:
     """What is in the vessel is to be kept when it ends."""
     kept_ipv4: str = ""
     """The address in a tailnet that the owner's vessel of that name had before."""
+    home_from: int | None = None
+    """The host whose home of its owner's is to come along."""
     device: str = ""
     """By which the tailnet knows it, as far as that was told to the API."""
     node: str | None = None

@@ -53,6 +53,8 @@ class Wish(Need):
     token_hash: bytes
     idempotency_key: str | None
     request_hash: bytes
+    home_from: int | None = None
+    """The host whose home of the owner's is to come along."""
     request: str | None = None
     """The id of the request that it was, of one that waits."""
 
@@ -294,6 +296,11 @@ def note_event(
             ssh_port=ssh_port,
         )
     )
+
+
+def find_home_to_bring(db: Database, id: str) -> Row | None:
+    """The host from which a vessel's home is to come yet."""
+    return db.one("find_home_to_bring", id=id)
 
 
 def note_queued(db: Database, id: str) -> bool:
@@ -600,8 +607,9 @@ def list_drained(db: Database) -> list[Row]:
     return db.all("list_drained")
 
 
-def note_moved(db: Database, id: str) -> None:
-    db.one("note_moved", id=id)
+def note_moved(db: Database, id: str, refused: str) -> None:
+    """`refused`: why it is not created again, for its owner; empty where it was."""
+    db.one("note_moved", id=id, refused=refused or None)
 
 
 def list_moving(db: Database) -> list[Row]:

@@ -35,6 +35,8 @@ class Message:
 
     @property
     def title(self) -> str:
+        if self.kind == "draining" and self.body.get("refused"):
+            return f"{self.body['vessels'][0]} ended and is nowhere else"
         if self.kind == "draining":
             return f"{self.body['host']} is drained {when(self.body['at'], 'UTC')}"
         if not self.is_about_idleness:
@@ -116,17 +118,22 @@ class Message:
 
 def draining(body: dict[str, Any]) -> list[str]:
     """To the owner of vessels on a host that is to be emptied."""
-    names = ", ".join(body["vessels"])
+    names, first = ", ".join(body["vessels"]), body["vessels"][0]
+    if body.get("refused"):
+        again = f"{'--from' if body['saved'] else '--like'} {first} --home-from {body['host']}"
+        return [
+            f"{body['host']} is drained, and it could not be created again: {body['refused']}",
+            f"Your home there is untouched. When there is room:  drc create {first} {again}",
+        ]
     why = f" ({body['why']})" if body.get("why") else ""
-    first = body["vessels"][0]
     if body["moves"]:
-        then = "They are created again elsewhere then, with what is in them beside the home."
+        then = "They are created again elsewhere then, with what is in them and with your home."
     else:
         then = (
             f"To go on elsewhere before:  drc stop --save {first}  then  "
-            f"drc create {first} --from {first}"
+            f"drc create {first} --from {first} --home-from {body['host']}"
         )
-    return [f"Your vessels there end then{why}: {names}.", then, "Homes stay where they are."]
+    return [f"Your vessels there end then{why}: {names}.", then]
 
 
 def escaped(text: str) -> str:

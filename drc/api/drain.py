@@ -31,17 +31,22 @@ def run_once(here: Context) -> int:
 
 
 def move(here: Context, row: Row) -> bool:
-    """Create it again, as its owner would: with what was in it, if that could be kept."""
+    """Create it again, as its owner would: with what was in it, if that could be kept, and with
+    the home.
+    """
     id, how = str(row["id"]), {"come_back" if row["saved"] else "like": row["name"]}
+    wish = VesselRequest(name=row["name"], **how, home_from=row["home_on"])
+    refused = ""
     owner = {key: row[key] for key in ("subject", "login", "uid")} | {"id": row["owner_id"]}
     try:
-        make(here, VesselRequest(name=row["name"], **how), owner, f"move-{id}", as_owner(here, row))
+        make(here, wish, owner, f"move-{id}", as_owner(here, row))
     except Refused as failed:
         log.warning("%s of %s is not created again: %s", row["name"], row["login"], failed)
+        refused = failed.message
     except DrcError as failed:
         log.warning("%s of %s: %s", row["name"], row["login"], failed)
         return False  # the next round tries again
-    fleet.note_moved(here.db, id)
+    fleet.note_moved(here.db, id, refused)
     here.doorbell.ring(WORK, EVENTS)
     return True
 

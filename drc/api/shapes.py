@@ -39,6 +39,9 @@ class VesselRequest(Strict):
     come_back: str | None = Field(
         None, description="as `like`, with what was in that vessel when it ended"
     )
+    home_from: str | None = Field(
+        None, description="a host; one's home there is copied to where the vessel comes to be"
+    )
 
 
 class Gpu(BaseModel):
@@ -92,6 +95,7 @@ class Vessel(BaseModel):
     image_digest: str | None
     home: str
     homes: list[Home] = []
+    home_from: str | None = Field(None, description="the host whose home is still to come along")
     ssh: Ssh
     created_at: datetime
     state_since: datetime
@@ -331,7 +335,9 @@ class HostKey(Strict):
 
 
 class StepReport(Strict):
-    kind: str = Field(pattern="^(building|image_ready|ssh_ready|jupyter_ready)$")
+    kind: str = Field(
+        pattern="^(building|image_ready|home_coming|home_came|home_stays|ssh_ready|jupyter_ready)$"
+    )
     data: dict[str, Any] = {}
     image_digest: str | None = None
     ssh_address: str | None = None
@@ -518,6 +524,7 @@ def vessel_view(
         image=row["image"],
         image_digest=row["image_digest"],
         home=f"/home/{row['owner']}",
+        home_from=row["home_from"],
         ssh=Ssh(
             alias=row["name"],
             address=row["ssh_address"],

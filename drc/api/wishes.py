@@ -44,6 +44,16 @@ def host_id_of(here: Context, name: str) -> int:
     return id
 
 
+def home_from(here: Context, owner_id: int, host: str) -> int:
+    """The id of a host on which the owner has a home. Raises BadInput, NoSuchHost."""
+    id = host_id_of(here, host)
+    homes = [home["host"] for home in fleet.list_homes(here.db, owner_id)]
+    if host not in homes:
+        where = f"Yours is on {', '.join(homes)}." if homes else "You have none yet."
+        raise BadInput(f"You have no home on {host}.", hint=where)
+    return id
+
+
 def hash_of(request: VesselRequest) -> bytes:
     """What tells a request that was sent again from another one."""
     return hashlib.sha256(json.dumps(request.model_dump(), sort_keys=True).encode()).digest()
@@ -108,4 +118,5 @@ def wish_of(
         token_hash=token_hash(here.secrets.bespoke_token(id, 1)),
         idempotency_key=key,
         request_hash=request_hash,
+        home_from=home_from(here, owner_id, request.home_from) if request.home_from else None,
     )

@@ -70,6 +70,14 @@ def create(
             autocompletion=complete.ever,
         ),
     ] = None,
+    home_from: Annotated[
+        str | None,
+        ASK(
+            metavar="HOST",
+            help="Your home there comes along, wherever the vessel goes.",
+            autocompletion=complete.hosts,
+        ),
+    ] = None,
     queue: Annotated[
         list[str] | None,
         ASK(
@@ -105,6 +113,7 @@ def create(
         "share": share,
         "like": like,
         "come_back": come_back,
+        "home_from": home_from,
     }
     if like is not None or come_back is not None:  # what is not said is as it was there
         request = {key: value for key, value in request.items() if value not in (None, [], {})}

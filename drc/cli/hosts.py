@@ -147,7 +147,9 @@ def drained(host: dict[str, Any]) -> str | None:
         return None
     moves = ", and are created again elsewhere" if host["drain_moves"] else ""
     why = f" ({host['drain_why']})" if host["drain_why"] else ""
-    return f"{when(host['drain_at'])}: its vessels end{moves}{why}"
+    count = host["homes_leaving"]
+    homes = f"; {count} home{'s' * (count != 1)} still to leave it" if count else ""
+    return f"{when(host['drain_at'])}: its vessels end{moves}{why}{homes}"
 
 
 def disk(facts: dict[str, Any]) -> str:

@@ -17,11 +17,14 @@ PHASES = {
     "reserved": ("reserved", "waiting for a conductor"),
     "starting": ("taken", "looking for the image"),
     "image_ready": ("image", "making the container"),
+    "home_came": ("home", "making the container"),
+    "home_stays": ("home", "making the container"),
     "joined": ("address", "starting it"),
     "ssh_ready": ("ssh", "waiting for Jupyter"),
     "jupyter_ready": ("jupyter", "trying your key"),
     "running": ("running", ""),
 }
+MARKS = {"queued": "…", "home_stays": "!"}
 WIDTH = 10
 
 
@@ -36,11 +39,22 @@ def waiting(vessel: dict[str, Any]) -> str:
 
 def home(vessel: dict[str, Any]) -> str:
     """What its owner finds there, where they have a home already."""
+    if vessel.get("home_from"):
+        return f"your home comes from {vessel['home_from']}"
     old = [home for home in vessel["homes"] if not home["is_new"]]
     for one in old:
         if one["host"] == vessel["host"]:
             return "your home is here" + (f" ({show_memory(one['mib'])})" if one["mib"] else "")
     return f"new, empty home; yours is on {', '.join(one['host'] for one in old)}" if old else ""
+
+
+def came(event: dict[str, Any]) -> str:
+    """Of a home from another host."""
+    if not event.get("from"):
+        return "it came along before"
+    size = f" ({show_memory(event['mib'])})" if event.get("mib") else ""
+    folder = f", as ~/{event['folder']}, beside what you have here" if event.get("folder") else ""
+    return f"yours of {event['from']} came along{size}{folder}"
 
 
 class Progress:
@@ -73,9 +87,18 @@ class Progress:
         room = shutil.get_terminal_size().columns - 5  # a line that wraps could not be cleared
         self._now(f"{where}: {step}{event.get('line', '')}"[: max(room, 10)])
 
+    def bring(self, event: dict[str, Any]) -> None:
+        """A home comes from another host, which may take minutes."""
+        self._clear()
+        whole = f" of {show_memory(event['mib'])}" if event.get("mib") else ""
+        came = f": {show_memory(event['came_mib'])}{whole}" if event.get("came_mib") else whole
+        self._now(f"bringing your home from {event['from']}{came}")
+
     def step(self, event: dict[str, Any]) -> None:
         if event["kind"] == "building" and not self.quiet:
             return self.build(event)
+        if event["kind"] == "home_coming" and not self.quiet:
+            return self.bring(event)
         if self.quiet or event["kind"] not in PHASES:
             return
         at = datetime.fromisoformat(event["at"])
@@ -86,7 +109,7 @@ class Progress:
             spent = (at - self.begun).total_seconds()
         seconds = typer.style(f"{max(spent, 0):6.2f} s", dim=True)
         self._clear()
-        mark = typer.style("…" if event["kind"] == "queued" else "✓", fg="green")
+        mark = typer.style(MARKS.get(event["kind"], "✓"), fg="green")
         say(f"  {mark} {what:<{WIDTH}}{seconds}   {detail}".rstrip())
         self._now(following)
 
@@ -103,6 +126,10 @@ class Progress:
             return " · ".join(part for part in parts if part and part != "none")
         if event["kind"] == "image_ready":
             return vessel["image"]
+        if event["kind"] == "home_came":
+            return came(event)
+        if event["kind"] == "home_stays":
+            return f"it stays on {event['from']}, and you have another here: {event['reason']}"
         if event["kind"] == "joined":
             lost = event.get("instead_of")
             return event["address"] + (f", for somebody else has {lost} now" if lost else "")

@@ -41,7 +41,7 @@ SELECT w.id, w.verb, w.host_id, w.vessel_id, w.attempt, w.generation, w.tries, w
        (SELECT node FROM waiting) AS node,
        v.name, v.state, v.save, coalesce(v.image, i.image) AS image, v.wants_digest AS digest, w.build_id,
        v.env, v.millicpus, v.memory_mib, v.shm_mib, v.gpus AS n_gpus,
-       o.login, o.uid, host(a.ipv4) AS kept_ipv4, v.device,
+       o.login, o.uid, host(a.ipv4) AS kept_ipv4, v.device, v.home_from,
        coalesce((SELECT array_agg(g.uuid ORDER BY g.idx) FROM gpu g
                  WHERE g.host_id = v.host_id AND g.vessel_id = coalesce(v.shares_id, v.id)
                    AND NOT g.simulated), '{}') AS gpu_uuids

@@ -1,7 +1,7 @@
--- A step inside `starting`: building (as often as there is something to say of it), image_ready,
--- ssh_ready or jupyter_ready.
+-- A step inside `starting`: building and home_coming (as often as there is something to say of it),
+-- image_ready, home_came or home_stays, ssh_ready, jupyter_ready.
 -- Parameters: id uuid, attempt int, kind text, data jsonb (of image_ready: `layer`, the name of its
---   layer, where its image has one), image_digest text, ssh_address text, ssh_port int (the last
+--   layer, where its image has one; of home_came: `seconds`, if it was brought now), image_digest text, ssh_address text, ssh_port int (the last
 --   three NULL: unchanged).
 -- Zero rows: the vessel is not starting, or this is another attempt.
 WITH v AS (
@@ -9,8 +9,9 @@ WITH v AS (
   SET image_digest = coalesce(%(image_digest)s::text, image_digest),
       ssh_address = coalesce(%(ssh_address)s::text, ssh_address),
       ssh_port = coalesce(%(ssh_port)s::int, ssh_port),
-      image_ready_at = CASE WHEN %(kind)s::text = 'image_ready'
-                            THEN clock_timestamp() ELSE image_ready_at END
+      image_ready_at = CASE WHEN %(kind)s::text IN ('image_ready', 'home_came', 'home_stays')
+                            THEN clock_timestamp() ELSE image_ready_at END,
+      home_from = CASE WHEN %(kind)s::text IN ('home_came', 'home_stays') THEN NULL ELSE home_from END
   WHERE id = %(id)s::uuid AND attempt = %(attempt)s::int AND state = 'starting'
   RETURNING id, owner_id, attempt, host_id, image, wants_digest
 ),
@@ -19,6 +20,16 @@ m AS (
   INSERT INTO home (owner_id, host_id) SELECT owner_id, host_id FROM v
   WHERE %(kind)s::text = 'image_ready'
   ON CONFLICT DO NOTHING
+),
+b AS (
+  -- as it was when the copy began
+  INSERT INTO home (owner_id, host_id, came_from, came_at)
+  SELECT v.owner_id, v.host_id, o.home_from,
+         clock_timestamp() - make_interval(secs => (%(data)s::jsonb->>'seconds')::float8)
+  FROM v JOIN vessel o ON o.id = v.id  -- as it was before this statement
+  WHERE %(kind)s::text = 'home_came' AND %(data)s::jsonb->>'seconds' IS NOT NULL
+  ON CONFLICT (owner_id, host_id) DO UPDATE
+  SET came_from = EXCLUDED.came_from, came_at = EXCLUDED.came_at
 ),
 i AS (
   INSERT INTO image_on_host (image, host_id, vessel_image, base)

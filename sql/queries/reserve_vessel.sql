@@ -8,7 +8,7 @@
 --   shm_mib int (NULL: half the memory), image text, digest text (NULL: whatever bears the
 --   image's name; else this very one), env jsonb, lifetime interval, shape bigint,
 --   waits boolean (it is in the queue already), token_hash bytea, idempotency_key text,
---   request_hash bytea.
+--   request_hash bytea, home_from int (the host whose home of the owner's comes along; NULL: none).
 -- Zero rows: the id exists, and waits on or no longer waits.
 -- Locks: one host and one gpu_count row per kind that would do, then the GPUs taken, in the order in
 --   which everybody locks them; by SKIP LOCKED, so that hardly anybody waits for anybody. (A row that
@@ -95,7 +95,7 @@ v AS (
   INSERT INTO vessel AS v
          (id, owner_id, name, state, queues, gpus, models, gpu_memory_mib, wants_millicpus,
           wants_memory_mib, wants_host_id, shm_mib, image, wants_digest, env, lifetime, shape, host_id, millicpus,
-          memory_mib, ends_at, token_hash, idempotency_key, request_hash,
+          memory_mib, ends_at, token_hash, idempotency_key, request_hash, home_from,
           request)
   SELECT %(id)s::uuid, %(owner_id)s::bigint, %(name)s::text,
          CASE WHEN f.host_id IS NULL THEN 'queued' ELSE 'reserved' END, %(queues)s::text[],
@@ -103,7 +103,7 @@ v AS (
          %(memory_mib)s::int, %(host_id)s::int, %(shm_mib)s::int, %(image)s::text,
          %(digest)s::text, %(env)s::jsonb, %(lifetime)s::interval, %(shape)s::bigint, f.host_id, f.millicpus, f.memory_mib,
          now() + %(lifetime)s::interval, %(token_hash)s::bytea, %(idempotency_key)s::text,
-         %(request_hash)s::bytea, %(request)s::text
+         %(request_hash)s::bytea, %(home_from)s::int, %(request)s::text
   FROM (VALUES (1)) one LEFT JOIN fit f ON true
   ON CONFLICT (id) DO UPDATE
   SET state = 'reserved', state_since = clock_timestamp(), host_id = EXCLUDED.host_id,

@@ -2,7 +2,7 @@
 -- It has no GPU of its own, and it does not wait.
 -- Parameters: id uuid, owner_id bigint, name text, queues text[], shares_id uuid, millicpus int,
 --   memory_mib int, shm_mib int, image text, digest text, env jsonb, lifetime interval, shape bigint,
---   token_hash bytea, idempotency_key text, request_hash bytea.
+--   token_hash bytea, idempotency_key text, request_hash bytea, home_from int.
 -- Zero rows: the other is not up, or its host is closed or has not enough CPUs or memory left.
 -- Locks: the other's row, so that it cannot begin to stop meanwhile, then the host's; as a burial does.
 WITH lead AS MATERIALIZED (
@@ -21,12 +21,13 @@ h AS MATERIALIZED (
 v AS (
   INSERT INTO vessel (id, owner_id, name, state, queues, gpus, gpu_memory_mib, wants_millicpus,
                       wants_memory_mib, shm_mib, image, wants_digest, env, lifetime, shape, shares_id, host_id,
-                      millicpus, memory_mib, ends_at, token_hash, idempotency_key, request_hash, request)
+                      millicpus, memory_mib, ends_at, token_hash, idempotency_key, request_hash, home_from,
+                      request)
   SELECT %(id)s::uuid, %(owner_id)s::bigint, %(name)s::text, 'reserved', %(queues)s::text[], 0, 0,
          %(millicpus)s::int, %(memory_mib)s::int, %(shm_mib)s::int, %(image)s::text, %(digest)s::text, %(env)s::jsonb,
          %(lifetime)s::interval, %(shape)s::bigint, %(shares_id)s::uuid, h.id, %(millicpus)s::int,
          %(memory_mib)s::int, now() + %(lifetime)s::interval, %(token_hash)s::bytea,
-         %(idempotency_key)s::text, %(request_hash)s::bytea, %(request)s::text
+         %(idempotency_key)s::text, %(request_hash)s::bytea, %(home_from)s::int, %(request)s::text
   FROM h
   RETURNING id, owner_id, name, state, attempt, host_id
 ),

@@ -578,8 +578,14 @@ class Machine:
             self.load_images()
 
     def end(self) -> None:
+        try:
+            if self.dockerd is not None and self.dockerd.poll() is None:
+                self.clear()
+        finally:
+            self.end_programs()
+
+    def end_programs(self) -> None:
         if self.dockerd is not None and self.dockerd.poll() is None:
-            self.clear()
             self.end_engine()
         if self.containerd is not None:
             self.containerd.terminate()

@@ -21,6 +21,7 @@ from conductor.reach import Reach
 from conductor.reach.local import Local
 from drc import fleet
 from drc.api.app import create_app, open_context
+from drc.api.context import Context
 from drc.auth import Signer
 from drc.cli.sshconfig import block
 from drc.client import Client
@@ -47,10 +48,10 @@ def clone(postgres: Postgres, name: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def serving(settings: ApiSettings) -> Iterator[str]:
+def serving(context: Context) -> Iterator[str]:
     """The API's address while it runs."""
     listener = socket.create_server(("127.0.0.1", 0))
-    app = create_app(open_context(settings))
+    app = create_app(context)
     server = uvicorn.Server(
         uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
     )
@@ -201,6 +202,7 @@ class World:
         self.db = Database(postgres.url(OWNER, database), size=4)
         self.people: dict[str, Person] = {}
         self.conductor: Conductor | None = None
+        self.context: Context | None = None
         make_keys(folder)
 
     def person(self, name: str) -> Person:
@@ -351,7 +353,8 @@ def world_on(
 ) -> Iterator[World]:
     with clone(postgres, f"{name}_{os.getpid()}") as database:
         world = World(machine, postgres, database, folder, ports_from)
-        with serving(world.settings()) as url:
+        world.context = open_context(world.settings())
+        with serving(world.context) as url:
             world.url = url
             try:
                 yield world

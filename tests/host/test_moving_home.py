@@ -1,0 +1,236 @@
+"""A home comes along to another host: whole, once, and over nothing that is there."""
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conductor import home
+from conductor.wanted import Names
+from drc.api import drain
+from drc.errors import EngineFailed
+from tests.host.machine import Machine, until
+from tests.host.world import Person, Vessel, World
+
+FILL = r"""
+set -e
+echo kept > notes && chmod 640 notes
+mkdir -p 'a folder/.hidden' && chmod 2750 'a folder'
+printf 'odd' > "$(printf 'a folder/line\nbreak \377')"
+ln -s notes link && ln -s /nowhere dangling && ln notes 'a folder/hard'
+truncate -s 50M sparse && head -c 3M /dev/urandom > random
+touch -d 2001-02-03 old
+python3 -c "import os; os.setxattr('notes', 'user.origin', b'gpu2')"
+mkfifo pipe
+"""
+LIST = r"""
+find . -mindepth 1 ! -path './.*' -printf '%P|%y|%m|%U|%G|%n|%l|%Ts|' \
+    \( -type f -printf '%s\n' -o -printf '\n' \) | sort | cat -v
+sha256sum notes random
+python3 -c "import os; print(os.getxattr('notes', 'user.origin'))"
+"""
+
+
+@pytest.fixture
+def mia(fleet: World, ida: Person, request: pytest.FixtureRequest) -> Person:
+    """Somebody whose homes nobody has seen yet, with a full one on gpu2."""
+    name = f"mia-{abs(hash(request.node.name)) % 10**6}"
+    return fleet.person(name)
+
+
+@pytest.fixture
+def left(mia: Person) -> str:
+    """What is in her home on gpu2."""
+    there = mia.create("first", gpus=0, host="gpu2")
+    there.ssh(FILL)
+    listed = there.ssh(LIST)
+    mia.stop("first")
+    until("it has ended", lambda: not mia.call("GET", "/v1/vessels"))
+    return listed
+
+
+def told(owner: Person, vessel: Vessel | str, *kinds: str) -> list[dict[str, Any]]:
+    name = vessel if isinstance(vessel, str) else vessel.shown["name"]
+    events = owner.client.events(after="0-0", follow=False, vessel=name)
+    return [event for event in events if event["kind"] in kinds]
+
+
+def volume(world: World, owner: Person, machine: Machine) -> Path:
+    (row,) = world.sql("SELECT uid FROM owner WHERE login = %s", owner.name)
+    names = Names(world.installation())
+    return Path(machine.client.inspect_volume(names.home_volume(row["uid"]))["Mountpoint"])
+
+
+def no_journeys(*machines: Machine) -> bool:
+    names = [c["Names"] for m in machines for c in m.client.containers(all=True)]
+    return not [one for some in names for one in some or [] if one.endswith("-home")]
+
+
+def test_a_host_that_is_drained_gives_its_vessels_away_with_their_homes(
+    fleet: World, mia: Person, left: str, machine: Machine, second: Machine
+) -> None:
+    here = mia.create("bert", gpus=0, host="gpu2")
+    other = mia.create("eval", gpus=0, host="gpu2")
+    fleet.person("ida").call(
+        "POST",
+        "/v1/hosts/gpu2/drain-by",
+        {"by": datetime.now(UTC).isoformat(), "why": "new fans", "moves": True},
+    )
+    try:
+        for old in (here, other):
+            until("it is elsewhere", lambda old=old: drained(fleet) or is_another(mia, old), 90)
+        bert = Vessel(mia, mia.show("bert"))
+        assert bert.shown["host"] == "gpu1"
+        assert bert.ssh(LIST) == left
+        assert bert.ssh("ls").split("\n").count("notes") == 1
+        assert "home-of-gpu2" not in bert.ssh("ls", "-a")  # the second had no need to bring it
+        brought = told(mia, "bert", "home_came") + told(mia, "eval", "home_came")
+        assert sorted("seconds" in event for event in brought) == [False, True]
+        assert bert.shown["home_from"] is None
+        (row,) = [h for h in mia.call("GET", "/v1/hosts") if h["name"] == "gpu2"]
+        assert row["homes_leaving"] == 0
+        assert (volume(fleet, mia, second) / "notes").read_text() == "kept\n"  # and stays there
+    finally:
+        fleet.person("ida").call("POST", "/v1/hosts/gpu2/uncordon")
+    until("nothing of the journey is left", lambda: no_journeys(machine, second))
+
+
+def drained(fleet: World) -> None:
+    """What every API process does now and then."""
+    assert fleet.context
+    drain.run_once(fleet.context)
+
+
+def is_another(owner: Person, old: Vessel) -> bool:
+    now = owner.show(old.shown["name"])
+    return now["id"] != old.shown["id"] and now["state"] == "running"
+
+
+def test_one_that_comes_to_where_its_owner_has_a_home_is_a_folder_of_it(
+    mia: Person, left: str
+) -> None:
+    other = mia.create("other", gpus=0, host="gpu1")
+    other.ssh("echo mine > notes")
+    bert = mia.create("bert", gpus=0, host="gpu1", home_from="gpu2")
+    assert bert.ssh("cat", "notes") == "mine\n"
+    assert bert.ssh(f"cd home-of-gpu2 && {LIST}") == left
+    (came,) = told(mia, bert, "home_came")
+    assert came["folder"] == "home-of-gpu2"
+    assert came["mib"] >= 3
+    again = mia.create("again", gpus=0, host="gpu1", home_from="gpu2")
+    assert "seconds" not in told(mia, again, "home_came")[0]  # nobody was in it since
+    assert again.ssh("ls -d home-of-*") == "home-of-gpu2\n"
+
+
+def test_one_that_is_cut_off_is_nobody_s_and_comes_whole_the_next_time(
+    fleet: World, mia: Person, left: str, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, seen = home.send, list[str]()
+
+    def cut_off(*words: Any) -> None:
+        if not seen and words[2].count(b"\0") < len(words[2]) / 2:  # amid what is random
+            seen.extend(path.name for path in volume(fleet, mia, machine).iterdir())
+            raise EngineFailed("The cable was pulled.")
+        real(*words)
+
+    monkeypatch.setattr(home, "send", cut_off)
+    bert = mia.create("bert", gpus=0, host="gpu1", home_from="gpu2")
+    assert seen == [".drc-coming"]
+    assert bert.ssh(LIST) == left
+    assert sorted(p.name for p in volume(fleet, mia, machine).glob(".drc-*")) == [".drc-came"]
+
+
+@pytest.mark.parametrize("cut", ["told", "moved"])
+def test_one_that_is_there_already_is_not_brought_again(
+    fleet: World,
+    mia: Person,
+    left: str,
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    cut: str,
+) -> None:
+    """The conductor ended after it was in its place, or the machine while it was put there."""
+    real, times = home.step, list[str]()
+
+    def ended(host: Any, container: str, *words: str) -> str:
+        said = real(host, container, *words)
+        times.append(words[0])
+        if words[0] == "settle" and times.count("settle") == 1:
+            if cut == "moved":
+                root = volume(fleet, mia, machine)
+                (root / ".drc-whole").mkdir()
+                (root / "notes").rename(root / ".drc-whole" / "notes")
+                (root / ".drc-came").unlink()
+            raise EngineFailed("It ended here.")
+        return said
+
+    monkeypatch.setattr(home, "step", ended)
+    bert = mia.create("bert", gpus=0, host="gpu1", home_from="gpu2")
+    assert bert.ssh(LIST) == left
+    assert "home-of" not in bert.ssh("ls", "-a")
+    assert len(told(mia, bert, "home_coming")) == 1
+
+
+def test_where_the_old_host_is_silent_it_begins_without_and_says_so(
+    mia: Person, left: str, second: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(home, "TRIES", 1)
+    with second.stuck("engine"), monkeypatch.context() as patched:
+        patched.setattr("conductor.host.ENGINE_TIMEOUT", 2)
+        mia.ask("bert", gpus=0, host="gpu1", home_from="gpu2")
+        shown = mia.reach("bert", "running", seconds=90)
+    (stays,) = told(mia, "bert", "home_stays")
+    assert stays["from"] == "gpu2"
+    assert "gpu2" in stays["reason"]
+    bert = Vessel(mia, shown)
+    assert "notes" not in bert.ssh("ls").split()
+
+
+def test_one_that_there_is_no_room_for_stays_and_nothing_of_it_is_left(
+    fleet: World, mia: Person, left: str, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(home, "DISK_NEEDED_MIB", 10**8)
+    bert = mia.create("bert", gpus=0, host="gpu1", home_from="gpu2")
+    (stays,) = told(mia, bert, "home_stays")
+    assert stays["reason"].startswith("gpu1 has no room for")
+    assert not list(volume(fleet, mia, machine).glob(".drc-*"))
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """A home comes and does not get there while the event is not set."""
+    real, begun, go = home.send, threading.Event(), threading.Event()
+
+    def send(*words: Any) -> None:
+        begun.set()
+        go.wait(0.2)
+        real(*words)
+
+    monkeypatch.setattr(home, "send", send)
+    yield begun
+    go.set()
+
+
+def test_a_vessel_that_is_stopped_while_its_home_comes_leaves_nothing(
+    fleet: World, mia: Person, left: str, machine: Machine, second: Machine, slow: threading.Event
+) -> None:
+    mia.ask("bert", gpus=0, host="gpu1", home_from="gpu2")
+    assert slow.wait(30)
+    mia.stop("bert")
+    until("it has ended", lambda: mia.show("bert")["state"] == "buried")
+    until("nothing of the journey is left", lambda: no_journeys(machine, second))
+    assert not list(volume(fleet, mia, machine).glob(".drc-*"))
+
+
+def test_one_that_has_gone_from_there_is_said_to_have(
+    fleet: World, mia: Person, left: str, second: Machine
+) -> None:
+    until("its volume is free", lambda: not second.client.containers(all=True, filters={
+        "volume": volume(fleet, mia, second).parent.name}))  # fmt: skip
+    second.client.remove_volume(volume(fleet, mia, second).parent.name)
+    bert = mia.create("bert", gpus=0, host="gpu1", home_from="gpu2")
+    (stays,) = told(mia, bert, "home_stays")
+    assert stays["reason"] == "There is no home on gpu2 any more."
