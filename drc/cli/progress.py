@@ -39,7 +39,7 @@ def waiting(vessel: dict[str, Any]) -> str:
 
 def home(vessel: dict[str, Any]) -> str:
     """What its owner finds there, where they have a home already."""
-    if vessel.get("home_from"):
+    if vessel["home_from"]:
         return f"your home comes from {vessel['home_from']}"
     old = [home for home in vessel["homes"] if not home["is_new"]]
     for one in old:
@@ -118,7 +118,8 @@ class Progress:
         if event["kind"] in ("queued", "reserved"):
             from drc.cli.account import get
 
-            vessel = self.vessel = get(f"/v1/vessels/{name}")
+            asked = vessel["home_from"]  # it may have come by now
+            vessel = self.vessel = {**get(f"/v1/vessels/{name}"), "home_from": asked}
         if event["kind"] == "queued":
             return waiting(vessel)
         if event["kind"] == "reserved":

@@ -68,6 +68,8 @@ class StandIn:
         """Why a host cannot be looked at."""
         self.health: dict[str, Any] = {}
         """What a look finds of its health, where that is not all well."""
+        self.home_stays = ""
+        """Why no home can be brought from another host."""
         self.done: list[tuple[str, str]] = []
         """Verb and vessel of all work that was finished."""
 
@@ -174,10 +176,24 @@ class StandIn:
                 self.tell.start(work)
             elif step == "image_ready":
                 self.tell.step(work, step, image_digest="sha256:0123456789ab", **where)
+                if work.home_from not in (None, work.host_id):
+                    self.bring_home(work)
             elif step == "running":
                 self.tell.run(work, self.tell.secrets(work)["token"])
             else:
                 self.tell.step(work, step)
+
+    def bring_home(self, work: Work) -> None:
+        row = fleet.find_home_to_bring(self.db, work.vessel_id)
+        if row is None:
+            self.tell.step(work, "home_came")
+            return
+        told = {"from": row["name"], "mib": 3072}
+        self.tell.step(work, "home_coming", data={**told, "came_mib": 1024})
+        if self.home_stays:
+            self.tell.step(work, "home_stays", data={**told, "reason": self.home_stays})
+        else:
+            self.tell.step(work, "home_came", data={**told, "seconds": 0.0})
 
     @contextmanager
     def at_work(self, until: str = STEPS[-1]) -> Iterator[None]:

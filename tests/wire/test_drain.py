@@ -106,10 +106,38 @@ def test_vessels_are_created_again_elsewhere_once(
     wait_until(lambda: api.show("bert")["state"] == "running", "it runs")
     again = api.show("bert")
     assert (again["host"], again["queues"]) == ("gpu1", ["big"])
+    (home,) = run_sql(db, "SELECT came_from FROM home WHERE came_from IS NOT NULL")
+    assert home["came_from"] == run_sql(db, "SELECT id FROM host WHERE name = 'gpu7'")[0]["id"]
     assert run_sql(db, f"SELECT env FROM vessel WHERE id = '{again['id']}'")[0]["env"] == {"A": "1"}
     assert drain.run_once(api.context) == 0
     assert sorted(states(api)) == ["buried", "running"]
     check_conservation(db)
+
+
+def test_one_that_cannot_be_created_again_is_told_to_its_owner(
+    operator: Terminal, drc: Terminal, api: Api, gpu7: str, looking: StandIn, db: Database,
+    postgres: Postgres, database: str,
+) -> None:  # fmt: skip
+    api.create("bert", gpus=1, host="gpu7", queue=["big"])
+    wait_until(lambda: api.show("bert")["state"] == "running", "it runs")
+    operator("host", "drain", "gpu7", "--by", "2030-01-04 18:00", "--move")
+    assert come(api, db) == 1
+    run_sql(db, "UPDATE vessel SET save = false WHERE save RETURNING id")  # it could not be saved
+    wait_until(lambda: states(api)[-1] == "buried", "it has ended")
+    api.create("bert", gpus=1, host="gpu1")  # its owner was faster
+    assert drain.run_once(api.context) == 1
+    assert not run_sql(db, "SELECT id FROM vessel WHERE moves")
+    (event,) = (e for e in drc("events").out.splitlines() if "not_moved" in e)
+    assert "You have a living vessel called bert." in event
+    run_sql(db, "UPDATE owner SET name = 'ada@example.org' WHERE login = 'ada' RETURNING id")
+    eyes = Database(postgres.url("drc_undertaker", database), size=2)
+    with Server(token="xoxb-drc", people={"ada@example.org": "UADA"}) as slack:
+        deliver(eyes, Slack("xoxb-drc", url=slack.url))
+        told = slack.messages[-1].text
+    eyes.close()
+    assert told.startswith("bert ended and is nowhere else.")
+    assert "gpu7 is drained, and it could not be created again: You have a living" in told
+    assert "drc create bert --like bert --home-from gpu7" in told
 
 
 def test_two_processes_that_drain_at_once_do_not_forget_a_vessel(
