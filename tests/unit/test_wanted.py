@@ -235,3 +235,16 @@ def test_a_network_container_may_only_arrange_its_own_network() -> None:
     assert "RestartPolicy" not in config
     assert all(bind.endswith(":ro") for bind in config["Binds"])
     assert wanted.NETWORK_OPTIONS == {"com.docker.network.bridge.enable_icc": "false"}
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_what_a_home_goes_through_has_it_and_nothing_else(reads: bool) -> None:
+    body = wanted.home_container(NAMES, "drc/net:1", "drc-home-7", "ada", reads=reads)
+    settings = body["HostConfig"]
+    (mount,) = settings["Mounts"]
+    assert (mount["Source"], mount["Target"], mount["ReadOnly"]) == ("drc-home-7", "/home", reads)
+    assert (settings["NetworkMode"], settings["CapDrop"]) == ("none", ["ALL"])
+    assert set(settings["CapAdd"]) <= {"CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETFCAP"}
+    assert settings["ReadonlyRootfs"]
+    assert settings["AutoRemove"]
+    assert not settings.keys() & {"Devices", "DeviceRequests", "Binds", "Privileged", "PidMode"}
