@@ -3,6 +3,7 @@ a conductor's metrics and an exporter that speaks as DCGM's does.
 """
 
 import contextlib
+import copy
 import csv
 import json
 import math
@@ -28,12 +29,14 @@ from drc.db import Database
 from drc.fleet import Announced
 from drc.up import exporter
 from tests.fleets import add_host, run_sql
+from tests.go.build import built
 from tests.wait import wait_until
 from tests.wire.history import exporting, scraping, tool
 from tests.wire.served import Api
 from tests.wire.standin import StandIn
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "monitoring"
+GRAFANA = Path(__file__).parents[1] / "grafana"
 FAMILY = re.compile(r"\b(?:DCGM|drc|process)_\w+")
 SUFFIX = re.compile(r"_(?:bucket|count|sum)$")
 DASHBOARD = json.loads((FOLDER / "grafana.json").read_text())
@@ -135,8 +138,51 @@ def test_the_docs_list_every_metric_and_every_alert_and_no_others(
 # The dashboard -----------------------------------------------------------------------------------
 
 
-def test_the_dashboard_has_what_grafana_needs_of_one() -> None:
-    """A part of Grafana's schema, written anew; nothing here draws it."""
+@pytest.fixture(scope="module")
+def grafana_schema() -> Path:
+    """A program that knows Grafana's own schema (tests/grafana)."""
+    return built(GRAFANA, "grafana") / "grafana-schema"
+
+
+def judged(program: Path, board: dict[str, Any], tmp_path: Path) -> tuple[int, str]:
+    file = tmp_path / "board.json"
+    file.write_text(json.dumps(board))
+    done = subprocess.run([program, file], capture_output=True, text=True)
+    return done.returncode, (done.stdout + done.stderr).strip()
+
+
+def test_the_dashboard_is_what_grafana_s_schema_says(grafana_schema: Path, tmp_path: Path) -> None:
+    assert judged(grafana_schema, DASHBOARD, tmp_path) == (0, str(len(DASHBOARD["panels"])))
+
+
+@pytest.mark.parametrize(
+    ("place", "field", "value", "said"),
+    [
+        ("", "refreshh", "1m", "Dashboard: unexpected field 'refreshh'"),
+        ("", "title", 5, "title: json: cannot unmarshal number"),
+        ("", "schemaVersion", None, "schemaVersion: required field is missing"),
+        ("panels.1", "titel", "x", "panels[1].Panel: unexpected field 'titel'"),
+        ("panels.1.options", "texts", "auto", "panels[1].options.Options: unexpected field"),
+        ("panels.1.targets.0", "exprr", "up", "panels[1].targets[0].Dataquery: unexpected field"),
+        ("templating.list.0", "querry", "x", "templating.list[0].VariableModel: unexpected field"),
+    ],
+)
+def test_that_schema_finds_what_grafana_would_not_take(
+    grafana_schema: Path, tmp_path: Path, place: str, field: str, value: Any, said: str
+) -> None:
+    board = copy.deepcopy(DASHBOARD)
+    there: Any = board
+    for step in filter(None, place.split(".")):
+        there = there[int(step) if step.isdecimal() else step]
+    there[field] = value
+    if value is None:
+        del there[field]
+    status, found = judged(grafana_schema, board, tmp_path)
+    assert status == 1
+    assert said in found
+
+
+def test_the_dashboard_s_panels_are_alike_and_lie_beside_each_other() -> None:
     assert DASHBOARD["schemaVersion"] == 39
     assert {"uid", "title", "templating", "annotations", "time"} <= set(DASHBOARD)
     names = [variable["name"] for variable in DASHBOARD["templating"]["list"]]

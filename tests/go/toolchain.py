@@ -27,7 +27,7 @@ def fetched(cache: Path) -> Path:
     """The program `go` in a folder of the cache. RuntimeError: it could not be had."""
     machine = MACHINES.get(platform.machine())
     if machine is None:
-        raise RuntimeError(f"There is no Go for {platform.machine()} here to build a tailnet with.")
+        raise RuntimeError(f"There is no Go for {platform.machine()} here, which tests need.")
     folder = cache / f"go-{VERSION}-{machine}"
     if not folder.exists():
         for left in cache.glob("go-fetching-*"):  # by one that was killed
@@ -66,9 +66,7 @@ def download(url: str, to: Path, sum: str) -> None:
                 found.update(chunk)
                 file.write(chunk)
     except (httpx.HTTPError, httpx.InvalidURL) as failed:
-        raise RuntimeError(
-            f"Go {VERSION}, to build a tailnet with, did not come: {failed}"
-        ) from None
+        raise RuntimeError(f"Go {VERSION}, which tests need, did not come: {failed}") from None
     if found.hexdigest() != sum:
         raise RuntimeError(f"What came as Go {VERSION} is something else: {found.hexdigest()}")
 
