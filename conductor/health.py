@@ -19,7 +19,7 @@ from conductor import cards, probe
 from conductor.host import Host
 from conductor.said import clean
 from drc.errors import EngineFailed, HostUnreachable
-from drc.trouble import Kind, uncorrected
+from drc.trouble import FATAL, Kind, uncorrected, xid
 
 CSV = "--format=csv,noheader,nounits"
 MEMORY = f"nvidia-smi --query-gpu=uuid,memory.used,ecc.errors.uncorrected.volatile.total {CSV}"
@@ -28,6 +28,13 @@ RECOVERY = f"nvidia-smi --query-gpu=uuid,gpu_recovery_action {CSV}"
 REMAPPED = (
     "nvidia-smi --query-remapped-rows=gpu_uuid,remapped_rows.pending,remapped_rows.failure " + CSV
 )
+KERNEL = (
+    "{ dmesg || journalctl --dmesg --boot --no-pager; } 2>/dev/null"
+    " | grep -a 'NVRM: Xid' | tail -n 500"
+)
+"""XIDs since the machine's boot, where the conductor's user may read its kernel's log."""
+XID = re.compile(r"NVRM: Xid \((?:PCI:)?([0-9a-fA-F:.]+)\): (\d+)")
+BUSES = f"nvidia-smi --query-gpu=uuid,pci.bus_id {CSV}"
 MISMATCH = "version mismatch"
 NEEDED = {
     "Reset": "a reset",
@@ -74,6 +81,7 @@ def look_at_cards(
         }
     there = rows(said)
     faults = {uuid: fault(words) for uuid, words in there.items()}
+    faults |= with_xids(host, faults)
     for command, judge in ((PENDING, retired), (RECOVERY, recovery), (REMAPPED, remapped)):
         for uuid, words in rows(optional(host, command)).items():
             if uuid in faults:
@@ -81,11 +89,42 @@ def look_at_cards(
     told["gpus"] = {
         uuid: {
             "fault": faults[uuid],
-            "leftover": leftover(uuid, number(words[0]), held, strange),
+            "leftover": leftover(uuid, used(words), held, strange),
         }
         for uuid, words in there.items()
     }
     return told
+
+
+def with_xids(host: Host, faults: Mapping[str, str]) -> dict[str, str]:
+    """Of those after whose XIDs only a reset helps, the faults with these. What was reset since
+    looks the same; an operator lets it pass (`drc host release`).
+    """
+    told = fatal(host.run(KERNEL)[1])
+    if not told:
+        return {}
+    buses = {uuid: bus(words[0]) for uuid, words in rows(optional(host, BUSES)).items()}
+    return {
+        uuid: "; ".join(
+            filter(None, (why, *(xid(code) for code in told.get(buses.get(uuid, ""), ()))))
+        )
+        for uuid, why in faults.items()
+    }
+
+
+def fatal(kernel: str) -> dict[str, list[int]]:
+    """By bus the fatal XIDs that a kernel's log tells, each once, in order."""
+    found: dict[str, list[int]] = {}
+    for place, code in XID.findall(kernel):
+        codes = found.setdefault(bus(place), [])
+        if int(code) in FATAL and int(code) not in codes:
+            codes.append(int(code))
+    return {place: codes for place, codes in found.items() if codes}
+
+
+def bus(word: str) -> str:
+    """One spelling of `00000000:65:00.0` (nvidia-smi) and `0000:65:00` (the kernel)."""
+    return ":".join(part.lstrip("0") or "0" for part in word.lower().partition(".")[0].split(":"))
 
 
 def optional(host: Host, command: str) -> str:
@@ -108,6 +147,11 @@ def rows(said: str) -> dict[str, list[str]]:
 def number(word: str) -> int:
     """0 where it is not told: `[N/A]`, `[Not Supported]`."""
     return int(word) if re.fullmatch("[0-9]+", word) else 0
+
+
+def used(words: Sequence[str] | None) -> int:
+    """MiB, as far as they are told."""
+    return number(words[0]) if words else 0
 
 
 def fault(words: Sequence[str]) -> str:
@@ -166,17 +210,31 @@ def answers(host: Host, where: str) -> bool:
     return True
 
 
-def check_returned(host: Host, uuids: Sequence[str]) -> dict[str, str]:
-    """By card why it cannot be given on after a vessel, whose programs have just been killed."""
-    found: dict[str, str] = {}
+def check_returned(
+    host: Host, uuids: Sequence[str], shared: Sequence[str]
+) -> dict[Kind, dict[str, str]]:
+    """By card why it cannot be given on after a vessel, whose programs have just been killed.
+    `shared`: those that another vessel has as well. Only what is told at once is looked at: the
+    GPUs are free when this has ended.
+    """
+    held = {uuid: ["somebody"] for uuid in shared}
+    there, left = dict[str, list[str]](), dict[str, str]()
     for pause in SETTLED:
         time.sleep(pause)
+        status, said = probe.ask(host, MEMORY)
+        there = rows(said) if status == 0 else {}
         status, said = probe.ask(host, cards.PROCESSES)
-        left = [one for one in cards.processes(said) if one["gpu"] in uuids] if status == 0 else []
-        found = {uuid: why for uuid in uuids if (why := leftover(uuid, 0, {}, left))}
-        if not found:
-            return {}
-    return found
+        programs = cards.processes(said) if status == 0 else []
+        left = {
+            uuid: why
+            for uuid in uuids
+            if (why := leftover(uuid, used(there.get(uuid)), held, programs))
+        }
+        if not left:
+            break
+    faults = {uuid: fault(there[uuid]) for uuid in uuids if uuid in there}
+    faults |= with_xids(host, faults)
+    return {Kind.LEFTOVER: left, Kind.GPU_FAULT: {u: why for u, why in faults.items() if why}}
 
 
 def check(host: Host, uuids: Sequence[str]) -> dict[str, str]:
@@ -187,7 +245,5 @@ def check(host: Host, uuids: Sequence[str]) -> dict[str, str]:
     if seen["driver"] or not seen["gpus"]:
         return {}
     unlisted = {"fault": "nvidia-smi does not list it"}
-    faults = {
-        uuid: seen["gpus"].get(uuid, unlisted)["fault"] for uuid in uuids if uuid.startswith("GPU-")
-    }
+    faults = {uuid: seen["gpus"].get(uuid, unlisted)["fault"] for uuid in uuids}
     return {uuid: why for uuid, why in faults.items() if why}

@@ -76,7 +76,7 @@ def start(
     joined: Future[Address | None] | None = None
     try:
         tell(api.start, work)
-        fit = aside.submit(carried(health.check), host, work.gpu_uuids) if work.gpu_uuids else None
+        fit = aside.submit(carried(health.check), host, work.cards) if work.cards else None
         secrets = tell(api.secrets, work)
         work.begin("berth")
         number = work.berth

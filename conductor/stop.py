@@ -15,7 +15,6 @@ from drc import fleet
 from drc.db import Database
 from drc.errors import EngineFailed, StaleAttempt, StartFailed
 from drc.machine import show_memory
-from drc.trouble import Kind
 
 GRACE = 2  # seconds between TERM and KILL: time for Jupyter to write its notebooks' checkpoints
 LOG_LINES = 200
@@ -83,20 +82,21 @@ def save(host: Host, api: Api, names: Names, work: Work) -> None:
 
 
 def check_gpus(host: Host, db: Database, api: Api, work: Work) -> None:
-    """What its programs left on its GPUs keeps them from the next; where another vessel still has
-    them too it is that one's. A driver that hangs is not waited for.
+    """What its programs did to its GPUs, or left on them, keeps them from the next; what is on a
+    card that another vessel still has too is that one's. A driver that hangs is not waited for.
     """
-    if not work.gpu_uuids:
+    if not work.cards:
         return
     holders = fleet.read_holders(db, host.door.id)
-    mine = [uuid for uuid in work.gpu_uuids if holders.get(uuid) == [work.vessel_id]]
+    shared = [uuid for uuid in work.cards if holders.get(uuid) != [work.vessel_id]]
     try:
-        left = health.check_returned(host, mine)
+        found = health.check_returned(host, work.cards, shared)
     except EngineFailed as failed:
         log.warning("%s: %s", host.name, failed)
-    else:
-        if left:
-            api.set_aside(host.door.id, Kind.LEFTOVER, left)
+        return
+    for kind, unfit in found.items():
+        if unfit:
+            api.set_aside(host.door.id, kind, unfit)
 
 
 def check_size(host: Host, name: str) -> None:

@@ -54,6 +54,8 @@ class Work:
     shm_mib: int | None = None
     n_gpus: int = 0
     gpu_uuids: list[str] = field(default_factory=list[str])
+    cards: list[str] = field(default_factory=list[str])
+    """The cards that these are, or are slices of."""
     login: str = ""
     uid: int = 0
     step: str = ""

@@ -98,7 +98,8 @@ def diagnose(health: Mapping[str, Any], books: Iterable[Mapping[str, Any]]) -> l
         if here is None and not driver:
             found.append(Finding(Kind.GPU_LOST, "nvidia-smi lists it no more", uuid))
             continue
-        faults = [here["fault"]] if here and here["fault"] else []
+        told: str = here["fault"] if here else ""
+        faults = told.split("; ") if told else []
         faults += suspected(signs)
         if faults:
             found.append(Finding(Kind.GPU_FAULT, "; ".join(dict.fromkeys(faults)), uuid))

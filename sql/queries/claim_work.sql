@@ -44,7 +44,10 @@ SELECT w.id, w.verb, w.host_id, w.vessel_id, w.attempt, w.generation, w.tries, w
        o.login, o.uid, host(a.ipv4) AS kept_ipv4, v.device, v.home_from,
        coalesce((SELECT array_agg(g.uuid ORDER BY g.idx) FROM gpu g
                  WHERE g.host_id = v.host_id AND g.vessel_id = coalesce(v.shares_id, v.id)
-                   AND NOT g.simulated), '{}') AS gpu_uuids
+                   AND NOT g.simulated), '{}') AS gpu_uuids,
+       coalesce((SELECT array_agg(DISTINCT coalesce(g.parent, g.uuid)) FROM gpu g
+                 WHERE g.host_id = v.host_id AND g.vessel_id = coalesce(v.shares_id, v.id)
+                   AND NOT g.simulated), '{}') AS cards
 FROM w
 LEFT JOIN host h ON h.id = w.host_id
 LEFT JOIN vessel v ON v.id = w.vessel_id

@@ -52,7 +52,7 @@ def test_a_claim_has_all_that_a_start_needs(db: Database, owner: int) -> None:
     assert (str(work["vessel_id"]), work["verb"], work["attempt"]) == (id, "start", 1)
     assert (work["generation"], work["tries"], work["name"]) == (1, 1, "bert")
     assert (work["login"], work["uid"]) == ("ada", 20000)
-    assert work["gpu_uuids"] == ["GPU-gpu1-0", "GPU-gpu1-1"]
+    assert work["gpu_uuids"] == work["cards"] == ["GPU-gpu1-0", "GPU-gpu1-1"]
     assert (work["env"], work["shm_mib"], work["n_gpus"]) == ({"K": "V"}, 512, 2)
     assert "token" not in " ".join(work)  # it is fetched by who holds the claim
 

@@ -71,6 +71,8 @@ case "$*" in
 "-L"|"topo -m"|"") cat "{folder}/said-$*"; exit ;;
 "--query-gpu=uuid,memory.used,ecc.errors.uncorrected.volatile.total --format=csv,noheader,nounits")
   [ "$(cat {folder}/status)" = 0 ] && exec {folder}/health "3, 0" memory ;;
+"--query-gpu=uuid,pci.bus_id --format=csv,noheader,nounits")
+  sed 's/^\\([0-9]\\), \\(GPU-[^,]*\\),.*/\\2, 00000000:0\\1:00.0/' {folder}/cards; exit ;;
 "--query-gpu=uuid,retired_pages.pending --format=csv,noheader,nounits")
   exec {folder}/health "[N/A]" retired ;;
 "--query-gpu=uuid,gpu_recovery_action --format=csv,noheader,nounits")

@@ -225,6 +225,52 @@ def test_a_gpu_that_falls_ill_before_it_is_handed_over_fails_the_vessel_and_not_
     until("a look that finds it well lets it go", lambda: not ill(seen.fleet))
 
 
+def kernel(*xids: tuple[int, int]) -> str:
+    """What a kernel's log tells, as a program: cards by number, and what befell each."""
+    lines = [
+        f"[ 9{n}.5] NVRM: Xid (PCI:0000:0{card}:00): {xid}, pid=4242, name=python"
+        for n, (card, xid) in enumerate(xids)
+    ]
+    return "\n".join(f"echo '{line}'" for line in ("[ 1.0] usb 1-1: new device", *lines))
+
+
+def test_the_kernel_s_log_tells_at_once_of_xids_after_which_a_gpu_must_be_reset(
+    seen: Watch, ida: Person
+) -> None:
+    xids = kernel((0, 13), (1, 31), (1, 79), (1, 48), (1, 79), (7, 79))
+    with seen.machine.program("dmesg", xids):
+        ida.ask("all", host="gpu2", gpus=len(CARDS))
+        assert "XID 79: it has fallen off the bus; XID 48" in ida.reach_end("all")["reason"]
+        until("it is aside", lambda: set(ill(seen.fleet)) == {CARDS[1]})
+        ida.call("POST", "/v1/hosts/gpu2/gpus/1/release")  # it was reset
+        ida.create("whole", host="gpu2", gpus=len(CARDS))
+        ida.stop("whole")
+        assert ill(seen.fleet) == {}
+
+
+def test_what_befell_a_gpu_while_its_vessel_had_it_is_found_when_it_comes_back(
+    seen: Watch, ida: Person
+) -> None:
+    held = ida.create("bert", host="gpu2", gpus=1).shown["gpus"][0]
+    with seen.machine.program("dmesg", kernel((held["index"], 95))):
+        ida.stop("bert")
+        assert ill(seen.fleet) == {
+            held["uuid"]: "gpu-fault: XID 95: a memory error that was not contained"
+        }
+    ida.call("POST", "/v1/hosts/gpu2/probe")
+    until("it is well after the reboot", lambda: not ill(seen.fleet))
+
+
+def test_memory_that_does_not_come_free_keeps_a_gpu_from_the_next(seen: Watch, ida: Person) -> None:
+    held = ida.create("bert", host="gpu2", gpus=1).shown["gpus"][0]["uuid"]
+    seen.machine.set_health(memory=f"{held}, 30000, 0")
+    ida.stop("bert")
+    assert ill(seen.fleet) == {held: "leftover: 30000 MiB of its memory are in use, by nobody"}
+    seen.machine.set_health()
+    ida.call("POST", "/v1/hosts/gpu2/probe")
+    until("it is free again", lambda: not ill(seen.fleet))
+
+
 def test_what_is_left_on_a_gpu_after_its_vessel_keeps_it_from_the_next(
     seen: Watch, ida: Person
 ) -> None:
