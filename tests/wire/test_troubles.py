@@ -5,6 +5,7 @@ The exporter speaks as dcgm-exporter does; the conductor is a stand-in that says
 
 import json
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -364,14 +365,20 @@ def test_cards_that_are_not_ours_and_numbers_that_are_none_are_left_out(watch: W
     assert watch.ill()[0] is None
 
 
-def test_a_prometheus_that_is_down_or_empty_accuses_nobody_and_acquits_nobody(watch: Watch) -> None:
+def test_a_prometheus_that_is_down_slow_or_empty_accuses_nobody_and_acquits_nobody(
+    watch: Watch,
+) -> None:
     watch.dcgm.cards[FIRST]["DCGM_FI_DEV_XID_ERRORS"] = "79"
     watch.until("gpu-fault 0")
     heard = watch.prometheus
-    watch.prometheus = Prometheus("http://127.0.0.1:9", patience=1.0)
-    with pytest.raises(MetricsUnreachable):
-        watch.look()
-    watch.prometheus.close()
+    with socket.create_server(
+        ("127.0.0.1", 0)
+    ) as slow:  # which takes the question and says nothing
+        for port in (9, slow.getsockname()[1]):
+            watch.prometheus = Prometheus(f"http://127.0.0.1:{port}", patience=1.0)
+            with pytest.raises(MetricsUnreachable):
+                watch.look()
+            watch.prometheus.close()
     with scraping("scrape_configs: []\n") as empty:
         watch.prometheus = Prometheus(empty)
         assert watch.look() == 1  # as before
