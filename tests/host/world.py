@@ -50,7 +50,9 @@ def clone(postgres: Postgres, name: str) -> Iterator[str]:
 @contextlib.contextmanager
 def serving(context: Context) -> Iterator[str]:
     """The API's address while it runs."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    # with the protocol's name: else asyncio lets each answer wait 40 ms for the client's ACK
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
     app = create_app(context)
     server = uvicorn.Server(
         uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)

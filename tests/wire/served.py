@@ -106,7 +106,8 @@ class Door:
 
 @contextmanager
 def listening(port: int = 0) -> Iterator[Door]:
-    with socket.socket() as listener:
+    # with the protocol's name: else asyncio lets each answer wait 40 ms for the client's ACK
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
         door = Door(f"http://127.0.0.1:{listener.getsockname()[1]}")
