@@ -7,7 +7,7 @@ from conductor.said import clean
 from conductor.work import Work
 from drc.errors import AddressKept, EngineFailed
 from drc.program import Program
-from drc.trouble import Kind
+from drc.trouble import Finding, Kind
 
 LONGEST_LOG = 900_000  # letters; a few lines may have as many, and the API takes no more
 
@@ -106,9 +106,9 @@ class Api(Program):
     def health(self, host_id: int, found: dict[str, Any]) -> None:
         self.client.call("POST", f"/v1/conduct/hosts/{host_id}/health", found)
 
-    def set_aside(self, host_id: int, kind: Kind, found: dict[str, str]) -> list[str]:
-        """Cards that nobody is to be given for now: why, by UUID. Returns those of which no
-        operator let that pass.
+    def set_aside(self, host_id: int, found: list[Finding]) -> list[str]:
+        """Cards that nobody is to be given for now, with all that is wrong with each. Returns those
+        of which no operator let that pass.
         """
-        body = {"kind": kind, "found": found}
-        return self.client.call("POST", f"/v1/conduct/hosts/{host_id}/gpus", body)
+        told = [{"uuid": one.uuid, "kind": one.kind, "detail": one.detail} for one in found]
+        return self.client.call("POST", f"/v1/conduct/hosts/{host_id}/gpus", {"found": told})

@@ -13,17 +13,20 @@ BAD_REQUEST = 400
 COMMIT_TIMEOUT = 1800.0  # seconds; gigabytes take minutes
 
 
-def create(host: Host, body: dict[str, Any], name: str) -> None:
-    """Make a container, in the place of one that was made before a crash. Raises EngineFailed."""
+def create(host: Host, body: dict[str, Any], name: str) -> str:
+    """Make a container, in the place of one that was made before a crash. Returns its id.
+
+    Raises EngineFailed, NotFound.
+    """
     with translated(host.name):
         engine = host.docker()
         try:
-            engine.create_container_from_config(body, name)
+            return str(engine.create_container_from_config(body, name)["Id"])
         except docker.errors.APIError as failed:
             if failed.status_code != 409:
                 raise
             host.remove(name)
-            engine.create_container_from_config(body, name)
+            return str(engine.create_container_from_config(body, name)["Id"])
 
 
 def start(host: Host, name: str) -> None:

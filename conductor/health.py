@@ -19,7 +19,7 @@ from conductor import cards, probe
 from conductor.host import Host
 from conductor.said import clean
 from drc.errors import EngineFailed, HostUnreachable
-from drc.trouble import FATAL, Kind, uncorrected, xid
+from drc.trouble import FATAL, Finding, Kind, uncorrected, xid
 
 CSV = "--format=csv,noheader,nounits"
 MEMORY = f"nvidia-smi --query-gpu=uuid,memory.used,ecc.errors.uncorrected.volatile.total {CSV}"
@@ -28,12 +28,17 @@ RECOVERY = f"nvidia-smi --query-gpu=uuid,gpu_recovery_action {CSV}"
 REMAPPED = (
     "nvidia-smi --query-remapped-rows=gpu_uuid,remapped_rows.pending,remapped_rows.failure " + CSV
 )
+CODES = "|".join(map(str, FATAL))
+FORM = rf"NVRM: Xid \((PCI:)?[0-9a-fA-F:.]+\): ({CODES}),"
 KERNEL = (
     "{ dmesg || journalctl --dmesg --boot --no-pager; } 2>/dev/null"
-    " | grep -a 'NVRM: Xid' | tail -n 500"
+    f" | grep -aE '^(\\[ *[0-9]+[.][0-9]+\\]|[^:]+:[0-9]+:[0-9]+ [^ ]+ kernel:) {FORM}'"
+    " | tail -n 500"
 )
-"""XIDs since the machine's boot, where the conductor's user may read its kernel's log."""
-XID = re.compile(r"NVRM: Xid \((?:PCI:)?([0-9a-fA-F:.]+)\): (\d+)")
+"""Fatal XIDs as far back as the kernel's log goes, where the conductor's user may read it. They
+stand at a line's begin: the kernel also tells what programs are called, who may call themselves so.
+"""
+XID = re.compile(rf"^[^(]*NVRM: Xid \((?:PCI:)?([0-9a-fA-F:.]+)\): ({CODES}),", re.MULTILINE)
 BUSES = f"nvidia-smi --query-gpu=uuid,pci.bus_id {CSV}"
 MISMATCH = "version mismatch"
 NEEDED = {
@@ -117,9 +122,9 @@ def fatal(kernel: str) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     for place, code in XID.findall(kernel):
         codes = found.setdefault(bus(place), [])
-        if int(code) in FATAL and int(code) not in codes:
+        if int(code) not in codes:
             codes.append(int(code))
-    return {place: codes for place, codes in found.items() if codes}
+    return found
 
 
 def bus(word: str) -> str:
@@ -210,10 +215,8 @@ def answers(host: Host, where: str) -> bool:
     return True
 
 
-def check_returned(
-    host: Host, uuids: Sequence[str], shared: Sequence[str]
-) -> dict[Kind, dict[str, str]]:
-    """By card why it cannot be given on after a vessel, whose programs have just been killed.
+def check_returned(host: Host, uuids: Sequence[str], shared: Sequence[str]) -> list[Finding]:
+    """Why cards cannot be given on after a vessel, whose programs have just been killed.
     `shared`: those that another vessel has as well. Only what is told at once is looked at: the
     GPUs are free when this has ended.
     """
@@ -234,16 +237,17 @@ def check_returned(
             break
     faults = {uuid: fault(there[uuid]) for uuid in uuids if uuid in there}
     faults |= with_xids(host, faults)
-    return {Kind.LEFTOVER: left, Kind.GPU_FAULT: {u: why for u, why in faults.items() if why}}
+    found = [Finding(Kind.LEFTOVER, why, uuid) for uuid, why in left.items()]
+    return found + [Finding(Kind.GPU_FAULT, why, uuid) for uuid, why in faults.items() if why]
 
 
-def check(host: Host, uuids: Sequence[str]) -> dict[str, str]:
-    """By card why it cannot be used; one that nvidia-smi does not list cannot either. Nothing where
+def check(host: Host, uuids: Sequence[str]) -> list[Finding]:
+    """Why cards cannot be used; one that nvidia-smi does not list cannot either. Nothing where
     the driver does not answer, which is what the looks are for. Raises HostUnreachable.
     """
     seen = look_at_cards(host, {uuid: ["somebody"] for uuid in uuids}, [])
     if seen["driver"] or not seen["gpus"]:
-        return {}
+        return []
     unlisted = {"fault": "nvidia-smi does not list it"}
     faults = {uuid: seen["gpus"].get(uuid, unlisted)["fault"] for uuid in uuids}
-    return {uuid: why for uuid, why in faults.items() if why}
+    return [Finding(Kind.GPU_FAULT, why, uuid) for uuid, why in faults.items() if why]

@@ -105,8 +105,6 @@ class Host:
     refilling: threading.Lock = field(default_factory=threading.Lock)
     watching: threading.Lock = field(default_factory=threading.Lock)
     trying: threading.Lock = field(default_factory=threading.Lock)
-    homing: dict[int, threading.Lock] = field(default_factory=dict[int, threading.Lock])
-    """By owner's uid: of two vessels of theirs one brings the home."""
     mapping: threading.Lock = field(default_factory=threading.Lock)
 
     @property

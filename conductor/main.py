@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
@@ -22,6 +22,7 @@ from pathlib import Path
 
 from conductor import berths, care, images, mapping, measure, metrics, reconcile, watch
 from conductor.api import Api
+from conductor.home import Journeys
 from conductor.host import Door, Host, load_key, shown_key
 from conductor.leave import leave
 from conductor.metrics import WORK
@@ -63,6 +64,7 @@ from drc.machine import parse_memory
 from drc.sshkey import parse_public_key
 
 WORKERS = 48  # pieces of work at once; each mostly waits for a host
+JOURNEYS = 16  # of homes at once, beside them; more wait among the work
 PER_HOST = 12  # of them for one host, so that a slow one leaves room for the others
 LOOKERS = 16  # threads that look at hosts and keep berths waiting, beside the work
 LEASE = timedelta(seconds=30)
@@ -94,10 +96,12 @@ class Conductor:
         self.silent_until: dict[int, float] = {}
         self.lock = threading.Lock()
         self.ended = threading.Event()
-        self.workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="work")
+        self.workers = ThreadPoolExecutor(WORKERS + JOURNEYS, thread_name_prefix="work")
         self.slots = threading.Semaphore(WORKERS)
+        self.ways = threading.Semaphore(JOURNEYS)
         self.lookers = ThreadPoolExecutor(LOOKERS, thread_name_prefix="look")
         self.readers = ThreadPoolExecutor(measure.READERS, thread_name_prefix="use")
+        self.journeys = Journeys(db, self.names, net_image, self.peers, self.host, self.apart)
         self.measures = False
         """Whether it has metrics, so that it reads what vessels use."""
         self.announced: Announced | None = None
@@ -130,11 +134,21 @@ class Conductor:
         hosts = [self.through(door) for door in doors if door.probed]
         return [host for host in hosts if host.silent_since is None]
 
+    @contextlib.contextmanager
+    def apart(self) -> Generator[None]:
+        """Work that takes minutes, which keeps nobody else from being worked for meanwhile."""
+        with self.ways:
+            self.slots.release()
+            try:
+                yield
+            finally:
+                self.slots.acquire()
+
     def full_or_silent(self) -> list[int]:
         """The hosts that get no more work for now."""
         now = time.monotonic()
         with self.lock:
-            count = Counter(work.host_id for work in self.held.values())
+            count = Counter(work.host_id for work in self.held.values() if work.step != "home")
         full = [id for id, n in count.items() if n >= PER_HOST]
         return full + [id for id, until in self.silent_until.items() if until > now]
 
@@ -187,7 +201,14 @@ class Conductor:
             host = self.host(work.host_id)
             if work.verb == "start":
                 start(
-                    work, host, self.db, self.api, self.names, self.net_image, self.peers, self.host
+                    work,
+                    host,
+                    self.db,
+                    self.api,
+                    self.names,
+                    self.net_image,
+                    self.peers,
+                    self.journeys,
                 )
                 self.lookers.submit(self.refill, host)
                 self.lookers.submit(mapping.write, host, self.db)

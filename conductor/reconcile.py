@@ -202,10 +202,19 @@ def sweep(conductor: "Conductor", host: Host, there: list[There]) -> Counter[str
         if number.isdecimal() and int(number) not in booked and container.id not in joined:
             _remove(host, container)
             mended["berth"] += 1
+        vessel = container.labels.get(wanted.JOURNEY)
+        if vessel and not is_starting(conductor, vessel):
+            _remove(host, container)
+            mended["journey"] += 1
     mended["volume"] += sweep_volumes(conductor, host)
     mended["trial"] += trial.sweep(host, conductor.names)
     images.forget_saved(host, conductor.names)
     return +mended
+
+
+def is_starting(conductor: "Conductor", vessel: str) -> bool:
+    rows = fleet.read_vessels(conductor.db, id=vessel)
+    return bool(rows) and rows[0]["state"] == State.STARTING
 
 
 def sweep_volumes(conductor: "Conductor", host: Host) -> int:

@@ -25,7 +25,7 @@ from conductor.work import Work
 from drc.db import Database
 from drc.errors import EngineFailed, StartFailed
 from drc.log import carried
-from drc.trouble import Kind
+from drc.trouble import Finding
 
 # each is begun by Work.begin, so that a start that was cut off between any two can be tried
 JOIN_LIMIT = 90.0  # seconds that a start waits for its address, beside its other steps
@@ -63,10 +63,9 @@ def start(
     names: Names,
     net_image: str,
     peers: Peers,
-    hosts: Callable[[int], Host],
+    journeys: home.Journeys,
 ) -> None:
-    """Bring the vessel up and turn it to running. `peers`: hosts that may have its image; `hosts`:
-    any of them, by id.
+    """Bring the vessel up and turn it to running. `peers`: hosts that may have its image.
 
     Raises StartFailed when trying again would not help, EngineFailed and HostUnreachable when it
     may, StaleAttempt when the vessel is to stop.
@@ -102,7 +101,7 @@ def start(
         if not host.runs(vessel):  # else the step before was cut off after it
             if work.home_from is not None and work.home_from != host.door.id:
                 work.begin("home")
-                home.bring(work, host, hosts, db, names, net_image, peers, say)
+                journeys.bring(work, host, say)
             work.begin("container")
             make_container(host, work, names, digest, berth=names.berth(number))
             work.begin("identity")
@@ -148,11 +147,11 @@ def join(
     return address
 
 
-def check_fit(api: Api, host: Host, unfit: dict[str, str]) -> None:
+def check_fit(api: Api, host: Host, unfit: list[Finding]) -> None:
     """Nobody is given a GPU that is ill, unless an operator let that pass. Raises StartFailed."""
-    aside = api.set_aside(host.door.id, Kind.GPU_FAULT, unfit) if unfit else []
+    aside = api.set_aside(host.door.id, unfit) if unfit else []
     if aside:
-        why = "; ".join(f"{uuid}: {unfit[uuid]}" for uuid in aside)
+        why = "; ".join(f"{one.uuid}: {one.detail}" for one in unfit if one.uuid in aside)
         raise StartFailed(
             f"A GPU of {host.name} is ill ({why}). It is set aside: create it again, for another."
         )

@@ -94,9 +94,8 @@ def check_gpus(host: Host, db: Database, api: Api, work: Work) -> None:
     except EngineFailed as failed:
         log.warning("%s: %s", host.name, failed)
         return
-    for kind, unfit in found.items():
-        if unfit:
-            api.set_aside(host.door.id, kind, unfit)
+    if found:
+        api.set_aside(host.door.id, found)
 
 
 def check_size(host: Host, name: str) -> None:

@@ -13,6 +13,7 @@ VESSEL = "drc.vessel"
 ATTEMPT = "drc.attempt"
 BERTH = "drc.berth"
 HOME = "drc.home"
+JOURNEY = "drc.journey"
 REACH = "drc.reach"
 TAILNET = "tailnet"
 VESSEL_IMAGE = "drc.vessel-image"
@@ -48,7 +49,6 @@ NODE_STATE = "/node"
 HOMES = "/home"
 CARRYING = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETFCAP"]
 """What it takes to write files as whose they are."""
-LONGEST_JOURNEY = 12 * 3600  # seconds, of a home
 DEVICES = ("GDS", "GDRCOPY", "IMEX_CHANNELS", "MIG_CONFIG_DEVICES", "MIG_MONITOR_DEVICES", "MOFED",
            "NVSWITCH")  # fmt: skip
 """What an image's `NVIDIA_…` may ask NVIDIA's runtime for beside GPUs, where that is the engine's
@@ -285,17 +285,15 @@ def home_mount(volume: str, login: str, target: str) -> dict[str, Any]:
 
 
 def home_container(
-    names: Names, image: str, volume: str, login: str, *, reads: bool
+    names: Names, image: str, volume: str, work: Work, command: list[str], *, reads: bool
 ) -> dict[str, Any]:
     """The body of a create request for what an owner's home goes through on its way to another
-    host. It has that and nothing else, and ends by itself where nobody takes it away.
-
-    `reads`: it is where the home comes from.
+    host. It has that and nothing else. `reads`: it is where the home comes from.
     """
     return {
         "Image": image,
-        "Entrypoint": ["/usr/bin/tini", "--", "sleep", str(LONGEST_JOURNEY)],
-        "Labels": {INSTALLATION: names.installation},
+        "Entrypoint": ["/usr/bin/tini", "--", *command],
+        "Labels": {INSTALLATION: names.installation, JOURNEY: work.vessel_id},
         "HostConfig": {
             "NetworkMode": "none",
             "AutoRemove": True,
@@ -305,7 +303,8 @@ def home_container(
             "SecurityOpt": ["no-new-privileges"],
             "Memory": 512 * 2**20,
             "PidsLimit": 64,
-            "Mounts": [{**home_mount(volume, login, HOMES), "ReadOnly": reads}],
+            "Tmpfs": {"/said": "size=1m"},
+            "Mounts": [{**home_mount(volume, work.login, HOMES), "ReadOnly": reads}],
         },
     }
 

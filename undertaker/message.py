@@ -37,6 +37,8 @@ class Message:
     def title(self) -> str:
         if self.kind == "draining" and self.body.get("refused"):
             return f"{self.body['vessels'][0]} ended and is nowhere else"
+        if self.kind == "draining" and self.body.get("stays"):
+            return f"{self.body['vessels'][0]} began without your home"
         if self.kind == "draining":
             return f"{self.body['host']} is drained {when(self.body['at'], 'UTC')}"
         if not self.is_about_idleness:
@@ -124,6 +126,11 @@ def draining(body: dict[str, Any]) -> list[str]:
         return [
             f"{body['host']} is drained, and it could not be created again: {body['refused']}",
             f"Your home there is untouched. When there is room:  drc create {first} {again}",
+        ]
+    if body.get("stays"):
+        return [
+            f"{body['host']} is drained, and your home there could not come along: {body['stays']}",
+            f"It is there, untouched. To try again:  drc create --home-from {body['host']}",
         ]
     why = f" ({body['why']})" if body.get("why") else ""
     if body["moves"]:

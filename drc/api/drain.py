@@ -12,7 +12,7 @@ from drc.api.shapes import VesselRequest
 from drc.api.vessels import make
 from drc.auth import Caller
 from drc.db import Row
-from drc.errors import DrcError, Refused
+from drc.errors import DrcError, NameTaken, Refused
 from drc.fleet import EVENTS, WORK
 
 log = logging.getLogger("drc.api.drain")
@@ -40,6 +40,8 @@ def move(here: Context, row: Row) -> bool:
     owner = {key: row[key] for key in ("subject", "login", "uid")} | {"id": row["owner_id"]}
     try:
         make(here, wish, owner, f"move-{id}", as_owner(here, row))
+    except NameTaken as failed:  # they have it elsewhere, by this or by themselves
+        log.info("%s of %s is not created again: %s", row["name"], row["login"], failed)
     except Refused as failed:
         log.warning("%s of %s is not created again: %s", row["name"], row["login"], failed)
         refused = failed.message

@@ -300,11 +300,16 @@ class HealthReport(Strict):
     gpus: dict[str, FoundHealth] = Field(description="by card's UUID; none where the driver fails")
 
 
-class SetAside(Strict):
-    """Cards that nobody is to be given for now, and why, by UUID."""
-
+class Unfit(Strict):
+    uuid: str = Field(description="a card's")
     kind: Literal["gpu-fault", "leftover"]
-    found: dict[str, Annotated[str, Field(max_length=1000)]]
+    detail: str = Field(max_length=1000)
+
+
+class SetAside(Strict):
+    """Cards that nobody is to be given for now, with all that keeps each back."""
+
+    found: list[Unfit]
 
 
 class Doubt(Strict):

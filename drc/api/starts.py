@@ -12,11 +12,14 @@ from drc.errors import DrcError
 STEPS = {
     "starting": "taken",
     "image_ready": "image",
+    "home_came": "home",
+    "home_stays": "home",
     "ssh_ready": "ssh",
     "jupyter_ready": "jupyter",
     "running": "running",
 }
 """The events after `reserved`, in their order, and the phase that each ends."""
+SELDOM = ("home_came", "home_stays")  # one of them at most; mostly none
 WHOLE = "whole"
 LATEST = 1000  # of its owner's events, among which those of a start are looked for
 
@@ -45,6 +48,8 @@ def phases(at: Mapping[str, datetime]) -> dict[str, float]:
     begin = at.get("reserved")
     for step, phase in STEPS.items():
         end = at.get(step)
+        if end is None and step in SELDOM:
+            continue
         if begin and end:
             found[phase] = max((end - begin).total_seconds(), 0)
         begin = end

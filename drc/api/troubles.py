@@ -47,8 +47,9 @@ def aside(id: int, report: SetAside, here: Here) -> list[str]:
     what an operator let pass keeps none back.
     """
     books = fleet.read_doubts(here.db, id)
-    diagnosed = [Finding(Kind(report.kind), detail, uuid) for uuid, detail in report.found.items()]
-    return [one.uuid for one in judge(here, id, (), books, diagnosed, {}) if one.uuid]
+    diagnosed = [Finding(Kind(one.kind), one.detail, one.uuid) for one in report.found]
+    counts = judge(here, id, (), books, diagnosed, {})
+    return list(dict.fromkeys(one.uuid for one in counts if one.uuid))
 
 
 @routes.post("/hosts/{name}/gpus/{index}/release", "hosts:write")

@@ -31,6 +31,15 @@ b AS (
   ON CONFLICT (owner_id, host_id) DO UPDATE
   SET came_from = EXCLUDED.came_from, came_at = EXCLUDED.came_at
 ),
+s AS (
+  -- of one that its owner did not ask for
+  INSERT INTO message (owner_id, kind, body)
+  SELECT v.owner_id, 'draining',
+         jsonb_build_object('host', %(data)s::jsonb->>'from', 'vessels', jsonb_build_array(o.name),
+                            'stays', %(data)s::jsonb->>'reason')
+  FROM v JOIN vessel o ON o.id = v.id
+  WHERE %(kind)s::text = 'home_stays' AND o.idempotency_key LIKE 'move-%%'
+),
 i AS (
   INSERT INTO image_on_host (image, host_id, vessel_image, base)
   SELECT image, host_id, %(data)s::jsonb->>'layer' IS NULL, NULL FROM v

@@ -12,8 +12,10 @@ SELECT h.id, h.name, h.open, h.probed, h.committed, h.cordoned, h.ill, h.shown_h
         WHERE g.host_id = h.id AND NOT g.removed AND g.ill IS NOT NULL) AS gpus_ill,
        (SELECT count(*) FROM vessel v WHERE v.host_id = h.id
           AND v.living) AS vessels,
-       (SELECT count(DISTINCT v.owner_id) FROM vessel v
-        WHERE v.home_from = h.id AND v.living AND v.host_id IS DISTINCT FROM h.id) AS homes_leaving
+       (SELECT count(*) FROM (
+          SELECT v.owner_id FROM vessel v
+          WHERE v.home_from = h.id AND v.living AND v.host_id IS DISTINCT FROM h.id
+          UNION SELECT v.owner_id FROM vessel v WHERE v.moves AND v.host_id = h.id) o) AS homes_leaving
 FROM host h
 WHERE h.removed_at IS NULL AND (%(name)s::text IS NULL OR h.name = %(name)s::text)
 ORDER BY h.name

@@ -1,5 +1,7 @@
 """A home comes along to another host: whole, once, and over nothing that is there."""
 
+import os
+import shutil
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -8,9 +10,12 @@ from typing import Any
 
 import pytest
 
-from conductor import home
+from conductor import home, reconcile, wanted
+from conductor.host import Host
 from conductor.wanted import Names
+from conductor.work import Work, work_of
 from drc.api import drain
+from drc.config import NET_IMAGE
 from drc.errors import EngineFailed
 from tests.host.machine import Machine, until
 from tests.host.world import Person, Vessel, World
@@ -155,15 +160,17 @@ def test_one_that_is_there_already_is_not_brought_again(
     """The conductor ended after it was in its place, or the machine while it was put there."""
     real, times = home.step, list[str]()
 
-    def ended(host: Any, container: str, *words: str) -> str:
-        said = real(host, container, *words)
-        times.append(words[0])
-        if words[0] == "settle" and times.count("settle") == 1:
+    def ended(work: Work, host: Host, there: str, name: str, old: str) -> tuple[str, str]:
+        said = real(work, host, there, name, old)
+        times.append(name)
+        if name == "settle" and times.count("settle") == 1:
             if cut == "moved":
                 root = volume(fleet, mia, machine)
                 (root / ".drc-whole").mkdir()
-                (root / "notes").rename(root / ".drc-whole" / "notes")
-                (root / ".drc-came").unlink()
+                shutil.copystat(root, root / ".drc-whole")
+                os.chown(root / ".drc-whole", root.stat().st_uid, root.stat().st_gid)
+                for name in ("notes", ".drc-came"):
+                    (root / name).rename(root / ".drc-whole" / name)
             raise EngineFailed("It ended here.")
         return said
 
@@ -172,12 +179,79 @@ def test_one_that_is_there_already_is_not_brought_again(
     assert bert.ssh(LIST) == left
     assert "home-of" not in bert.ssh("ls", "-a")
     assert len(told(mia, bert, "home_coming")) == 1
+    assert told(mia, bert, "home_came")[0]["seconds"] >= 0  # so that it is not brought again
+    assert times == ["begin", "settle", "forget", "begin"]
+
+
+def put_right(machine: Machine, names: Names, folder: Path, step: str) -> str:
+    """What `home` says of a step over a volume with that in it."""
+    made = machine.client.create_volume()["Name"]
+    work = work_of({"id": 0, "verb": "", "host_id": 0, "generation": 0, "tries": 0,
+                    "vessel_id": "v2", "login": "mia"}, "")  # fmt: skip
+    root = Path(machine.client.inspect_volume(made)["Mountpoint"])
+    shutil.copytree(folder, root, dirs_exist_ok=True, symlinks=True)
+    body = wanted.home_container(
+        names, NET_IMAGE, made, work, [home.PROGRAM, step, "v2", "gpu2"], reads=False
+    )
+    body["HostConfig"]["AutoRemove"] = False
+    id = machine.client.create_container_from_config(body, f"drc-test-{made[:8]}")["Id"]
+    machine.client.start(id)
+    machine.client.wait(id)
+    said = machine.client.logs(id).decode()
+    machine.client.remove_container(id)
+    shutil.rmtree(folder)
+    shutil.copytree(root, folder, symlinks=True)
+    machine.client.remove_volume(made)
+    return said
+
+
+def test_what_is_there_is_never_written_over(
+    fleet: World, machine: Machine, tmp_path: Path
+) -> None:
+    """Their owner worked in a home that was put there in part, and then brings another one."""
+    names, folder = Names(fleet.installation()), tmp_path / "home"
+    for name, text in (("f", "new"), ("d/g", "new"), (".drc-whole/f", "old"),
+                       (".drc-whole/d/h", "old"), (".drc-whole/other", "old"),
+                       (".drc-whole/.drc-came", "v1\ngpu7\n1\n"),
+                       (".drc-coming/part", "x")):  # fmt: skip
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    assert put_right(machine, names, folder, "begin").startswith("room ")
+    assert (folder / "f").read_text() == (folder / "d/g").read_text() == "new"
+    assert (folder / "home-of-gpu7/f").read_text() == "old"
+    assert (folder / "home-of-gpu7/d/h").read_text() == "old"
+    assert (folder / "other").read_text() == "old"
+    assert not list(folder.glob(".drc-*"))
+    (folder / ".drc-coming").mkdir()
+    (folder / ".drc-coming" / ".drc-came").write_text("v2\ngpu2\n1\n")
+    (folder / "home-of-gpu2").symlink_to("/nowhere")
+    seconds, there = put_right(machine, names, folder, "settle").split()
+    assert (int(seconds) > 10**9, there) == (True, "home-of-gpu2-2")
+    assert put_right(machine, names, folder, "begin").startswith("came ")
+
+
+def test_what_a_conductor_that_was_killed_left_of_a_journey_is_taken_away(
+    fleet: World, mia: Person, machine: Machine
+) -> None:
+    mia.create("bert", gpus=0, host="gpu1")
+    mia.stop("bert")
+    names = Names(fleet.installation())
+    work = work_of({"id": 0, "verb": "", "host_id": 0, "generation": 0, "tries": 0,
+                    "vessel_id": mia.show("bert")["id"], "login": "mia"}, "")  # fmt: skip
+    body = wanted.home_container(names, NET_IMAGE, "drc-test-gone", work, home.WAIT, reads=True)
+    id = machine.client.create_container_from_config(body, names.journey(work.vessel_id, 1))["Id"]
+    assert fleet.conductor
+    host = next(h for h in fleet.conductor.hosts.values() if h.name == "gpu1")
+    there = reconcile.list_containers(fleet.conductor, host)
+    assert id in {one.id for one in there}
+    assert reconcile.sweep(fleet.conductor, host, there)["journey"] == 1
+    machine.client.remove_volume("drc-test-gone")
 
 
 def test_where_the_old_host_is_silent_it_begins_without_and_says_so(
     mia: Person, left: str, second: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(home, "TRIES", 1)
+    monkeypatch.setattr(home, "PAUSES", ())
     with second.stuck("engine"), monkeypatch.context() as patched:
         patched.setattr("conductor.host.ENGINE_TIMEOUT", 2)
         mia.ask("bert", gpus=0, host="gpu1", home_from="gpu2")

@@ -239,7 +239,7 @@ def test_a_network_container_may_only_arrange_its_own_network() -> None:
 
 @pytest.mark.parametrize("reads", [True, False])
 def test_what_a_home_goes_through_has_it_and_nothing_else(reads: bool) -> None:
-    body = wanted.home_container(NAMES, "drc/net:1", "drc-home-7", "ada", reads=reads)
+    body = wanted.home_container(NAMES, "drc/net:1", "drc-home-7", work(), ["true"], reads=reads)
     settings = body["HostConfig"]
     (mount,) = settings["Mounts"]
     assert (mount["Source"], mount["Target"], mount["ReadOnly"]) == ("drc-home-7", "/home", reads)

@@ -124,11 +124,11 @@ def test_one_that_cannot_be_created_again_is_told_to_its_owner(
     assert come(api, db) == 1
     run_sql(db, "UPDATE vessel SET save = false WHERE save RETURNING id")  # it could not be saved
     wait_until(lambda: states(api)[-1] == "buried", "it has ended")
-    api.create("bert", gpus=1, host="gpu1")  # its owner was faster
+    run_sql(db, "UPDATE queue SET users = '{}' WHERE name = 'big' RETURNING name")  # now
     assert drain.run_once(api.context) == 1
     assert not run_sql(db, "SELECT id FROM vessel WHERE moves")
     (event,) = (e for e in drc("events").out.splitlines() if "not_moved" in e)
-    assert "You have a living vessel called bert." in event
+    assert "Nobody may use the queue big." in event
     run_sql(db, "UPDATE owner SET name = 'ada@example.org' WHERE login = 'ada' RETURNING id")
     eyes = Database(postgres.url("drc_undertaker", database), size=2)
     with Server(token="xoxb-drc", people={"ada@example.org": "UADA"}) as slack:
@@ -136,8 +136,53 @@ def test_one_that_cannot_be_created_again_is_told_to_its_owner(
         told = slack.messages[-1].text
     eyes.close()
     assert told.startswith("bert ended and is nowhere else.")
-    assert "gpu7 is drained, and it could not be created again: You have a living" in told
+    assert (
+        "gpu7 is drained, and it could not be created again: Nobody may use the queue big." in told
+    )
     assert "drc create bert --like bert --home-from gpu7" in told
+
+
+def test_one_that_its_owner_has_again_already_is_no_news(
+    operator: Terminal, api: Api, gpu7: str, looking: StandIn, db: Database
+) -> None:
+    api.create("bert", gpus=1, host="gpu7", queue=["big"])
+    wait_until(lambda: api.show("bert")["state"] == "running", "it runs")
+    operator("host", "drain", "gpu7", "--by", "2030-01-04 18:00", "--move")
+    assert come(api, db) == 1
+    run_sql(db, "UPDATE vessel SET save = false WHERE save RETURNING id")  # it could not be saved
+    wait_until(lambda: states(api)[-1] == "buried", "it has ended")
+    assert re.search("drained .*; 1 home still to leave it", operator("host", "show", "gpu7").out)
+    run_sql(db, "DELETE FROM message RETURNING id")
+    api.create("bert", gpus=1, host="gpu1")
+    assert drain.run_once(api.context) == 1
+    assert not run_sql(db, "SELECT id FROM message")
+    assert "still to leave" not in operator("host", "show", "gpu7").out
+
+
+def test_an_owner_hears_of_a_home_that_could_not_come_along(
+    operator: Terminal, api: Api, gpu7: str, looking: StandIn, db: Database,
+    postgres: Postgres, database: str,
+) -> None:  # fmt: skip
+    run_sql(db, "UPDATE host SET queues = '{big,default}' WHERE name = 'gpu1' RETURNING id")
+    made = api.create("bert", gpus=1, host="gpu7", queue=["big"])
+    wait_until(lambda: api.show("bert")["state"] == "running", "it runs")
+    operator("host", "drain", "gpu7", "--by", "2030-01-04 18:00", "--move")
+    looking.home_stays = "gpu1 has no room for 3 GiB; it has 1 GiB."
+    assert come(api, db) == 1
+    run_sql(db, "UPDATE vessel SET save = false WHERE save RETURNING id")  # it could not be saved
+    wait_until(
+        lambda: drain.run_once(api.context) or api.show("bert")["id"] != made["id"],
+        "another is made",
+    )
+    wait_until(lambda: api.show("bert")["state"] == "running", "it runs")
+    run_sql(db, "UPDATE owner SET name = 'ada@example.org' WHERE login = 'ada' RETURNING id")
+    eyes = Database(postgres.url("drc_undertaker", database), size=2)
+    with Server(token="xoxb-drc", people={"ada@example.org": "UADA"}) as slack:
+        deliver(eyes, Slack("xoxb-drc", url=slack.url))
+        told = slack.messages[-1].text
+    eyes.close()
+    assert told.startswith("bert began without your home.")
+    assert "your home there could not come along: gpu1 has no room for 3 GiB" in told
 
 
 def test_two_processes_that_drain_at_once_do_not_forget_a_vessel(

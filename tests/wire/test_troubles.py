@@ -19,6 +19,7 @@ from drc import fleet
 from drc.db import Database
 from drc.errors import MetricsUnreachable, StartFailed
 from drc.prometheus import Prometheus
+from drc.trouble import Finding, Kind
 from drc.up.postgres import Postgres
 from tests.fleets import check_conservation, run_sql
 from tests.wait import wait_until
@@ -304,14 +305,28 @@ def test_an_operator_may_let_a_fault_pass_and_another_counts_again(
 def test_a_gpu_whose_fault_was_let_pass_is_handed_over(watch: Watch, operator: Terminal) -> None:
     id = run_sql(watch.db, "SELECT id FROM host WHERE name = 'gpu7'")[0]["id"]
     host = Host(watch.standin.door(id), paramiko.ECDSAKey.generate())
-    fault, other = {FIRST: "1 memory error"}, {FIRST: "it needs a reset"}
-    for unfit in (fault, other):
+    for detail in ("1 memory error", "it needs a reset"):
+        unfit = [Finding(Kind.GPU_FAULT, detail, FIRST)]
         with pytest.raises(StartFailed, match="set aside"):
             check_fit(watch.standin.tell, host, unfit)
         assert watch.ill()[0] is not None
         assert operator("host", "release", "gpu7", "0").status == 0
         check_fit(watch.standin.tell, host, unfit)
         assert (watch.troubles(), watch.ill()) == ([], [None, None])
+
+
+def test_a_fault_that_was_let_pass_hides_no_program_that_was_left(
+    watch: Watch, operator: Terminal
+) -> None:
+    """A GPU that was reset keeps its XID in the kernel's log; later it comes back in use."""
+    id = run_sql(watch.db, "SELECT id FROM host WHERE name = 'gpu7'")[0]["id"]
+    fault = Finding(Kind.GPU_FAULT, "XID 79: it has fallen off the bus", FIRST)
+    left = Finding(Kind.LEFTOVER, "python (pid 12) still computes on it", FIRST)
+    assert watch.standin.tell.set_aside(id, [fault]) == [FIRST]
+    assert operator("host", "release", "gpu7", "0").status == 0
+    for found in ([fault, left], [left, fault]):
+        assert watch.standin.tell.set_aside(id, found) == [FIRST]
+        assert watch.ill()[0] == "leftover: python (pid 12) still computes on it"
 
 
 def test_a_desktop_that_was_let_pass_stays_so_after_a_vessel(
