@@ -6,6 +6,7 @@ the homes and nothing else; and it is nobody's home before it is whole (image/ne
 
 import contextlib
 import logging
+import threading
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
@@ -86,12 +87,15 @@ class Journeys:
     """By id."""
     apart: Callable[[], AbstractContextManager[None]]
     """Around what takes long, so that it keeps nobody else from being worked for."""
+    ended: threading.Event
+    """Set when the conductor is to end; another goes on then."""
 
     def bring(self, work: Work, host: Host, say: Say) -> None:
         """See to it that the home which the vessel is to have with it is there. `say`: a step to
         the API, which goes on its way; its result can be waited for.
 
-        Raises HostUnreachable, and StaleAttempt when the vessel is to stop.
+        Raises HostUnreachable, StaleAttempt when the vessel is to stop, and EngineFailed when the
+        conductor is to end.
         """
         row = fleet.find_home_to_bring(self.db, work.vessel_id)
         if row is None:
@@ -103,21 +107,31 @@ class Journeys:
                     came = self._try(work, host, row["id"], row["name"], say)
                 except (EngineFailed, StartFailed) as failed:
                     log.warning("the home of %s on %s: %s", work.login, row["name"], failed)
+                    if self.ended.is_set():
+                        raise
                     if pause is None or isinstance(failed, Stays):
                         told = {"from": row["name"], "reason": failed.message}
                         say("home_stays", data=told).result()
                         return
-                    rest(work, pause)
+                    self._rest(work, pause)
                 else:
                     # waited for: nobody else is to look before whether it has come
                     say("home_came", data=came).result()
                     return
 
+    def _rest(self, work: Work, seconds: float) -> None:
+        """Raises StaleAttempt as soon as the vessel is to stop, EngineFailed likewise."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            if self.ended.wait(min(left, 1.0)):
+                raise EngineFailed("The conductor ends.")
+            work.go_on()
+
     def _try(self, work: Work, host: Host, old_id: int, old: str, say: Say) -> dict[str, Any]:
         """What is to be told of a home that came. Raises EngineFailed, HostUnreachable, Stays."""
         hold = [PROGRAM, "hold", work.vessel_id, old]
         with self._mounted(work, host, hold) as there:
-            wait_for_turn(work, host, there)
+            self._wait_for_turn(work, host, there)
             if fleet.find_home_to_bring(self.db, work.vessel_id) is None:
                 return {}  # another vessel has brought it meanwhile
             told: dict[str, Any] = {"from": old}
@@ -148,6 +162,15 @@ class Journeys:
             say("home_coming", data={"from": old, "mib": mib})
             count = pour(work, source, here, host, there, room, partly(say, old, mib))
         return {"mib": mib or count >> 20}
+
+    def _wait_for_turn(self, work: Work, host: Host, there: str) -> None:
+        """Until no other comes to the same home. Raises EngineFailed, StaleAttempt."""
+        deadline, pause = time.monotonic() + HELD, 0.02
+        while "held" not in (container.last_lines(host, there, 1) or ""):
+            if time.monotonic() > deadline:
+                raise EngineFailed(f"Something holds the home on {host.name}.")
+            self._rest(work, pause)
+            pause = min(pause * 2, 1.0)
 
     @contextmanager
     def _mounted(
@@ -181,22 +204,6 @@ def speaking_of(old: str) -> Generator[None]:
         yield
     except (HostUnreachable, StaleAttempt) as failed:
         raise EngineFailed(f"{old}, where the home is, does not answer: {failed}") from failed
-
-
-def rest(work: Work, seconds: float) -> None:
-    """Raises StaleAttempt as soon as the vessel is to stop."""
-    if work.lost.wait(seconds):
-        work.go_on()
-
-
-def wait_for_turn(work: Work, host: Host, there: str) -> None:
-    """Until no other comes to the same home. Raises EngineFailed, StaleAttempt."""
-    deadline, pause = time.monotonic() + HELD, 0.02
-    while "held" not in (container.last_lines(host, there, 1) or ""):
-        if time.monotonic() > deadline:
-            raise EngineFailed(f"Something holds the home on {host.name}.")
-        rest(work, pause)
-        pause = min(pause * 2, 1.0)
 
 
 def step(work: Work, host: Host, container: str, name: str, old: str) -> tuple[str, str]:

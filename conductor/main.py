@@ -101,7 +101,9 @@ class Conductor:
         self.ways = threading.Semaphore(JOURNEYS)
         self.lookers = ThreadPoolExecutor(LOOKERS, thread_name_prefix="look")
         self.readers = ThreadPoolExecutor(measure.READERS, thread_name_prefix="use")
-        self.journeys = Journeys(db, self.names, net_image, self.peers, self.host, self.apart)
+        self.journeys = Journeys(
+            db, self.names, net_image, self.peers, self.host, self.apart, self.ended
+        )
         self.measures = False
         """Whether it has metrics, so that it reads what vessels use."""
         self.announced: Announced | None = None

@@ -3,6 +3,7 @@
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -300,6 +301,30 @@ def test_a_vessel_that_is_stopped_while_its_home_comes_leaves_nothing(
     until("it has ended", lambda: mia.show("bert")["state"] == "buried")
     until("nothing of the journey is left", lambda: no_journeys(machine, second))
     assert not list(volume(fleet, mia, machine).glob(".drc-*"))
+
+
+def test_a_conductor_that_ends_meanwhile_leaves_it_to_another(
+    fleet: World, mia: Person, left: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, begun = home.send, threading.Event()
+
+    def send(*words: Any) -> None:
+        begun.set()
+        time.sleep(0.2)
+        real(*words)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(home, "send", send)
+        mia.ask("bert", gpus=0, host="gpu1", home_from="gpu2")
+        assert begun.wait(30)
+        assert fleet.conductor
+        fleet.conductor.ended.set()
+        fleet.conductor.workers.shutdown(wait=True)
+    with fleet.conducting():
+        bert = Vessel(mia, mia.reach("bert", "running", seconds=60))
+        assert bert.ssh(LIST) == left
+        assert "home-of" not in bert.ssh("ls", "-a")
+        fleet.stop_everything()
 
 
 def test_one_that_has_gone_from_there_is_said_to_have(

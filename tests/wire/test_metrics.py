@@ -121,8 +121,20 @@ def test_a_start_is_observed_once_phase_by_phase(api: Api, standin: StandIn) -> 
     api.create("otter")
     standin.run_once()
     wait_until(lambda: counts(api)["whole"] == before["whole"] + 2, "the next is observed")
-    assert counts(api) == {phase: count + 2 for phase, count in before.items()}
-    assert list(before) == ["taken", "image", "ssh", "jupyter", "running", "whole", "waited"]
+    assert counts(api) == {p: count + 2 * (p != "home") for p, count in before.items()}
+    assert list(before) == ["taken", "image", "home", "ssh", "jupyter", "running", "whole",
+                            "waited"]  # fmt: skip
+
+
+def test_a_home_that_comes_along_is_a_phase_of_its_own() -> None:
+    at = {kind: datetime(2026, 1, 1, 0, 0, n, tzinfo=UTC) for n, kind in enumerate(
+        ("reserved", "starting", "image_ready", "home_came", "ssh_ready", "jupyter_ready",
+         "running"))}  # fmt: skip
+    assert starts.phases(at) == {"taken": 1, "image": 1, "home": 1, "ssh": 1, "jupyter": 1,
+                                 "running": 1, "whole": 6}  # fmt: skip
+    del at["home_came"]
+    assert starts.phases(at) == {"taken": 1, "image": 1, "ssh": 2, "jupyter": 1, "running": 1,
+                                 "whole": 6}  # fmt: skip
 
 
 def counts(api: Api) -> dict[str, float]:
