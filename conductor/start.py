@@ -99,8 +99,8 @@ def start(
         data = {} if made is image else {"layer": layer.name_of(image["Id"])}
         tell(api.step, work, "image_ready", data=data, image_digest=digest, **where)
         if not host.runs(vessel):  # else the step before was cut off after it
-            if work.home_from is not None and work.home_from != host.door.id:
-                work.begin("home")
+            work.begin("home")
+            if work.home_from not in (None, host.door.id):
                 journeys.bring(work, host, say)
             work.begin("container")
             make_container(host, work, names, digest, berth=names.berth(number))

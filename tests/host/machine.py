@@ -203,7 +203,7 @@ class Machine:
         self.namespace = f"drc-test-{os.getpid()}-{number}"
         self.links = f"dt{os.getpid()}-{number}", f"du{os.getpid()}-{number}"
         # a /30 of 198.18.0.0/15, which is set aside for tests
-        block = (os.getpid() * 64 + number) % 2**15 * 4
+        block = (os.getpid() * 61 + number) % 2**15 * 4
         self.outside, self.address = (
             f"198.{18 + (block + n >> 16)}.{block + n >> 8 & 255}.{block + n & 255}" for n in (1, 2)
         )

@@ -74,7 +74,7 @@ def test_what_vessels_use_is_told_until_they_end_or_their_host_is_silent(
     hosts[1].silent_since = 1.0
     lines = said(url)
     assert 'drc_conductor_hosts{state="silent"} 1.0' in lines
-    assert not [line for line in lines if "bert" in line or 'host="gpu1"' in line]
+    assert not [line for line in lines if '"bert"' in line or 'host="gpu1"' in line]
     hosts.clear()
     assert 'drc_conductor_hosts{state="connected"} 0.0' in said(url)
 
