@@ -55,7 +55,7 @@ test: images ## all tests, with the servers they need; those on hosts beside the
 	@$(MAKE) --no-print-directory -j2 --output-sync=target test-host test-others
 
 # those of two machines go behind the others, on engines with folders of their own: so both halves take as long
-TWO := $(patsubst %,tests/host/test_%.py,fleet moving_home troubles unreachable)
+TWO := $(patsubst %,tests/host/test_%.py,fleet moving_home troubles)
 
 test-host: images ## the tests on engines of their own
 	@$(RUN)python -m pytest tests/tailnet tests/host $(TWO:%=--ignore=%)

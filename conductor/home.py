@@ -115,6 +115,8 @@ class Journeys:
                         return
                     self._rest(work, pause)
                 else:
+                    if "begun" in came:
+                        came["seconds"] = round(time.monotonic() - came.pop("begun"), 3)
                     # waited for: nobody else is to look before whether it has come
                     say("home_came", data=came).result()
                     return
@@ -128,7 +130,10 @@ class Journeys:
             work.go_on()
 
     def _try(self, work: Work, host: Host, old_id: int, old: str, say: Say) -> dict[str, Any]:
-        """What is to be told of a home that came. Raises EngineFailed, HostUnreachable, Stays."""
+        """What is to be told of a home that came; `begun`: when it was as it is (time.monotonic).
+
+        Raises EngineFailed, HostUnreachable, Stays.
+        """
         hold = [PROGRAM, "hold", work.vessel_id, old]
         with self._mounted(work, host, hold) as there:
             self._wait_for_turn(work, host, there)
@@ -141,12 +146,12 @@ class Journeys:
             try:
                 room = int(number) - DISK_NEEDED_MIB if number.isdecimal() else 0
                 told |= self._copy(work, host, there, old_id, old, room, say)
-                seconds, folder = step(work, host, there, "settle", old)
+                ago, folder = step(work, host, there, "settle", old)
             except BaseException:
                 with contextlib.suppress(DrcError):
                     step(work, host, there, "forget", old)
                 raise
-        return told | since(seconds) | ({"folder": folder} if folder else {})
+        return told | since(ago) | ({"folder": folder} if folder else {})
 
     def _copy(
         self, work: Work, host: Host, there: str, old_id: int, old: str, room: int, say: Say
@@ -216,9 +221,9 @@ def step(work: Work, host: Host, container: str, name: str, old: str) -> tuple[s
     return first, second
 
 
-def since(seconds: str) -> dict[str, Any]:
-    """How long ago it was as it is now, as far as that is known."""
-    return {"seconds": int(seconds)} if seconds.isdecimal() else {}
+def since(ago: str) -> dict[str, Any]:
+    """When it was as it is now, as far as that is known, from the milliseconds that `home` says."""
+    return {"begun": time.monotonic() - int(ago) / 1000} if ago.isdecimal() else {}
 
 
 def size(host: Host, container: str) -> int | None:
