@@ -29,7 +29,7 @@ REMAPPED = (
     "nvidia-smi --query-remapped-rows=gpu_uuid,remapped_rows.pending,remapped_rows.failure " + CSV
 )
 CODES = "|".join(map(str, FATAL))
-FORM = rf"NVRM: Xid \((PCI:)?[0-9a-fA-F:.]+\): ({CODES}),"
+FORM = rf"NVRM: Xid \((PCI:)?([0-9a-fA-F:.]+)\): ({CODES}),"
 KERNEL = (
     "{ dmesg || journalctl --dmesg --boot --no-pager; } 2>/dev/null"
     f" | grep -aE '^(\\[ *[0-9]+[.][0-9]+\\]|[^:]+:[0-9]+:[0-9]+ [^ ]+ kernel:) {FORM}'"
@@ -38,7 +38,7 @@ KERNEL = (
 """Fatal XIDs as far back as the kernel's log goes, where the conductor's user may read it. They
 stand at a line's begin: the kernel also tells what programs are called, who may call themselves so.
 """
-XID = re.compile(rf"^[^(]*NVRM: Xid \((?:PCI:)?([0-9a-fA-F:.]+)\): ({CODES}),", re.MULTILINE)
+XID = re.compile(rf"^[^(]*{FORM}", re.MULTILINE)
 BUSES = f"nvidia-smi --query-gpu=uuid,pci.bus_id {CSV}"
 MISMATCH = "version mismatch"
 NEEDED = {
@@ -120,7 +120,7 @@ def with_xids(host: Host, faults: Mapping[str, str]) -> dict[str, str]:
 def fatal(kernel: str) -> dict[str, list[int]]:
     """By bus the fatal XIDs that a kernel's log tells, each once, in order."""
     found: dict[str, list[int]] = {}
-    for place, code in XID.findall(kernel):
+    for _, place, code in XID.findall(kernel):
         codes = found.setdefault(bus(place), [])
         if int(code) not in codes:
             codes.append(int(code))

@@ -100,7 +100,7 @@ def start(
         tell(api.step, work, "image_ready", data=data, image_digest=digest, **where)
         if not host.runs(vessel):  # else the step before was cut off after it
             work.begin("home")
-            if work.home_from not in (None, host.door.id):
+            if work.home_from is not None:
                 journeys.bring(work, host, say)
             work.begin("container")
             make_container(host, work, names, digest, berth=names.berth(number))

@@ -96,14 +96,12 @@ class Tailnet:
     ) -> Address:
         # by its id: its name is another's once it is gone
         berth = str(inspect(host, names.berth(number))["Id"])
-        node = node_of(host, berth) if work.node is None else work.node
-        return self.join_in(host, db, names, berth, node, work, ended)
+        return self.join_in(host, db, names, berth, work, ended)
 
     def join_in(
-        self, host: Host, db: Database, names: Names, berth: str, node: str | None, work: Work,
-        ended: Event,
+        self, host: Host, db: Database, names: Names, berth: str, work: Work, ended: Event
     ) -> Address:  # fmt: skip
-        """As `join`, in a network container of which the id is known, and the node that it is."""
+        """As `join`, in a network container of which the id is known."""
 
         def go_on() -> None:
             work.go_on()
@@ -111,6 +109,7 @@ class Tailnet:
                 raise EngineFailed("Its start was given up.")
 
         devices = self.plane.devices()
+        node = node_of(host, berth) if work.node is None else work.node
         mine, is_new = next((device for device in devices if device.id == node), None), False
         if mine is None and not self.plane.can_move:
             mine = self.come_back(host, names, berth, work, devices)

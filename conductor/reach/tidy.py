@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from conductor.reach.plane import Device
-from conductor.reach.tailnet import Tailnet, hostname_of, inspect, node_of
+from conductor.reach.tailnet import Tailnet, hostname_of, inspect
 from conductor.work import Work, work_of
 from drc import fleet
 from drc.db import Row
@@ -96,9 +96,7 @@ def rejoin(conductor: "Conductor", reach: Tailnet, id: str) -> int:
         # the one that it is in, whatever else bears its number by now
         vessel = inspect(host, conductor.names.vessel(work.vessel_id, work.attempt))
         berth = vessel["HostConfig"]["NetworkMode"].removeprefix("container:")
-        address = reach.join_in(
-            host, conductor.db, conductor.names, berth, node_of(host, berth), work, conductor.ended
-        )
+        address = reach.join_in(host, conductor.db, conductor.names, berth, work, conductor.ended)
         conductor.api.address(work, address)
     except DrcError as failed:
         log.warning("%s of %s is not at its address: %s", work.name, work.login, failed)

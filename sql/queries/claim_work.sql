@@ -42,15 +42,15 @@ SELECT w.id, w.verb, w.host_id, w.vessel_id, w.attempt, w.generation, w.tries, w
        v.name, v.state, v.save, coalesce(v.image, i.image) AS image, v.wants_digest AS digest, w.build_id,
        v.env, v.millicpus, v.memory_mib, v.shm_mib, v.gpus AS n_gpus,
        o.login, o.uid, host(a.ipv4) AS kept_ipv4, v.device, v.home_from,
-       coalesce((SELECT array_agg(g.uuid ORDER BY g.idx) FROM gpu g
-                 WHERE g.host_id = v.host_id AND g.vessel_id = coalesce(v.shares_id, v.id)
-                   AND NOT g.simulated), '{}') AS gpu_uuids,
-       coalesce((SELECT array_agg(DISTINCT coalesce(g.parent, g.uuid)) FROM gpu g
-                 WHERE g.host_id = v.host_id AND g.vessel_id = coalesce(v.shares_id, v.id)
-                   AND NOT g.simulated), '{}') AS cards
+       coalesce(g.uuids, '{}') AS gpu_uuids, coalesce(g.cards, '{}') AS cards
 FROM w
 LEFT JOIN host h ON h.id = w.host_id
 LEFT JOIN vessel v ON v.id = w.vessel_id
 LEFT JOIN owner o ON o.id = v.owner_id
 LEFT JOIN address a ON (a.owner_id, a.name) = (v.owner_id, v.name)
 LEFT JOIN image_build i ON i.id = w.build_id
+LEFT JOIN LATERAL (
+  SELECT array_agg(uuid ORDER BY idx) AS uuids, array_agg(DISTINCT coalesce(parent, uuid)) AS cards
+  FROM gpu
+  WHERE gpu.host_id = v.host_id AND gpu.vessel_id = coalesce(v.shares_id, v.id) AND NOT simulated
+) g ON true

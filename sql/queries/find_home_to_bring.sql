@@ -3,7 +3,7 @@
 --   and nobody has been in that home since.
 SELECT h.id, h.name
 FROM vessel v JOIN host h ON h.id = v.home_from
-WHERE v.id = %(id)s::uuid AND v.home_from <> v.host_id
+WHERE v.id = %(id)s::uuid
   AND NOT EXISTS (
     SELECT FROM home m
     WHERE (m.owner_id, m.host_id, m.came_from) = (v.owner_id, v.host_id, v.home_from)

@@ -3,5 +3,4 @@
 -- Parameters: reserved_limit interval, starting_limit interval. Zero rows: all is in time.
 SELECT id, attempt, state FROM vessel
 WHERE (state = 'reserved' AND state_since < now() - %(reserved_limit)s::interval)
-   OR (state = 'starting' AND image_ready_at < now() - %(starting_limit)s::interval
-       AND (home_from IS NULL OR home_from = host_id))
+   OR (state = 'starting' AND image_ready_at < now() - %(starting_limit)s::interval AND home_from IS NULL)

@@ -14,7 +14,7 @@ SELECT h.id, h.name, h.open, h.probed, h.committed, h.cordoned, h.ill, h.shown_h
           AND v.living) AS vessels,
        (SELECT count(*) FROM (
           SELECT v.owner_id FROM vessel v
-          WHERE v.home_from = h.id AND v.living AND v.host_id IS DISTINCT FROM h.id
+          WHERE v.home_from = h.id AND v.living
           UNION SELECT v.owner_id FROM vessel v WHERE v.moves AND v.host_id = h.id) o) AS homes_leaving
 FROM host h
 WHERE h.removed_at IS NULL AND (%(name)s::text IS NULL OR h.name = %(name)s::text)

@@ -7,7 +7,7 @@ SELECT v.id, v.name, o.login AS owner, o.uid, v.owner_id, v.state, v.reason, v.o
        v.save, v.saved_image, v.env, v.lifetime,
        v.host_id, h.name AS host, v.millicpus, v.memory_mib, v.ssh_address, v.ssh_port,
        host(a.ipv6) AS ipv6, a.dns_name, v.device,
-       (SELECT f.name FROM host f WHERE f.id = v.home_from AND v.host_id IS DISTINCT FROM f.id) AS home_from,
+       (SELECT f.name FROM host f WHERE f.id = v.home_from) AS home_from,
        s.name AS shares, v.created_at, v.state_since,
        CASE WHEN v.living THEN least(v.ends_at, l.lives_until) ELSE v.ends_at END AS ends_at,
        coalesce(

@@ -103,11 +103,11 @@ v AS (
          %(memory_mib)s::int, %(host_id)s::int, %(shm_mib)s::int, %(image)s::text,
          %(digest)s::text, %(env)s::jsonb, %(lifetime)s::interval, %(shape)s::bigint, f.host_id, f.millicpus, f.memory_mib,
          now() + %(lifetime)s::interval, %(token_hash)s::bytea, %(idempotency_key)s::text,
-         %(request_hash)s::bytea, %(home_from)s::int, %(request)s::text
+         %(request_hash)s::bytea, nullif(%(home_from)s::int, f.host_id), %(request)s::text
   FROM (VALUES (1)) one LEFT JOIN fit f ON true
   ON CONFLICT (id) DO UPDATE
   SET state = 'reserved', state_since = clock_timestamp(), host_id = EXCLUDED.host_id,
-      millicpus = EXCLUDED.millicpus, memory_mib = EXCLUDED.memory_mib, ends_at = EXCLUDED.ends_at
+      millicpus = EXCLUDED.millicpus, memory_mib = EXCLUDED.memory_mib, ends_at = EXCLUDED.ends_at, home_from = EXCLUDED.home_from
   WHERE v.state = 'queued' AND EXCLUDED.host_id IS NOT NULL
   RETURNING v.id, v.owner_id, v.name, v.state, v.attempt, v.host_id, v.millicpus, v.memory_mib,
             v.request

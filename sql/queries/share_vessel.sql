@@ -27,7 +27,7 @@ v AS (
          %(millicpus)s::int, %(memory_mib)s::int, %(shm_mib)s::int, %(image)s::text, %(digest)s::text, %(env)s::jsonb,
          %(lifetime)s::interval, %(shape)s::bigint, %(shares_id)s::uuid, h.id, %(millicpus)s::int,
          %(memory_mib)s::int, now() + %(lifetime)s::interval, %(token_hash)s::bytea,
-         %(idempotency_key)s::text, %(request_hash)s::bytea, %(home_from)s::int, %(request)s::text
+         %(idempotency_key)s::text, %(request_hash)s::bytea, nullif(%(home_from)s::int, h.id), %(request)s::text
   FROM h
   RETURNING id, owner_id, name, state, attempt, host_id
 ),

@@ -176,7 +176,7 @@ class StandIn:
                 self.tell.start(work)
             elif step == "image_ready":
                 self.tell.step(work, step, image_digest="sha256:0123456789ab", **where)
-                if work.home_from not in (None, work.host_id):
+                if work.home_from is not None:
                     self.bring_home(work)
             elif step == "running":
                 self.tell.run(work, self.tell.secrets(work)["token"])

@@ -35,6 +35,27 @@ def come(api: Api, db: Database) -> int:
     return sweep.run_once(api.context)["drained"]
 
 
+def end_for_good(operator: Terminal, api: Api, db: Database) -> None:
+    """A vessel that is to be created again elsewhere has ended."""
+    api.create("bert", gpus=1, host="gpu7", queue=["big"])
+    wait_until(lambda: api.show("bert")["state"] == "running", "it runs")
+    operator("host", "drain", "gpu7", "--by", "2030-01-04 18:00", "--move")
+    assert come(api, db) == 1
+    run_sql(db, "UPDATE vessel SET save = false WHERE save RETURNING id")  # it could not be saved
+    wait_until(lambda: states(api)[-1] == "buried", "it has ended")
+
+
+def last_told(db: Database, postgres: Postgres, database: str) -> str:
+    """What Slack has of the last message to ada."""
+    run_sql(db, "UPDATE owner SET name = 'ada@example.org' WHERE login = 'ada' RETURNING id")
+    eyes = Database(postgres.url("drc_undertaker", database), size=2)
+    with Server(token="xoxb-drc", people={"ada@example.org": "UADA"}) as slack:
+        deliver(eyes, Slack("xoxb-drc", url=slack.url))
+        told = slack.messages[-1].text
+    eyes.close()
+    return told
+
+
 def test_owners_are_told_now_and_nothing_ends_before_its_hour(
     operator: Terminal, drc: Terminal, api: Api, gpu7: str, db: Database, postgres: Postgres,
     database: str,
@@ -118,23 +139,13 @@ def test_one_that_cannot_be_created_again_is_told_to_its_owner(
     operator: Terminal, drc: Terminal, api: Api, gpu7: str, looking: StandIn, db: Database,
     postgres: Postgres, database: str,
 ) -> None:  # fmt: skip
-    api.create("bert", gpus=1, host="gpu7", queue=["big"])
-    wait_until(lambda: api.show("bert")["state"] == "running", "it runs")
-    operator("host", "drain", "gpu7", "--by", "2030-01-04 18:00", "--move")
-    assert come(api, db) == 1
-    run_sql(db, "UPDATE vessel SET save = false WHERE save RETURNING id")  # it could not be saved
-    wait_until(lambda: states(api)[-1] == "buried", "it has ended")
+    end_for_good(operator, api, db)
     run_sql(db, "UPDATE queue SET users = '{}' WHERE name = 'big' RETURNING name")  # now
     assert drain.run_once(api.context) == 1
     assert not run_sql(db, "SELECT id FROM vessel WHERE moves")
     (event,) = (e for e in drc("events").out.splitlines() if "not_moved" in e)
     assert "Nobody may use the queue big." in event
-    run_sql(db, "UPDATE owner SET name = 'ada@example.org' WHERE login = 'ada' RETURNING id")
-    eyes = Database(postgres.url("drc_undertaker", database), size=2)
-    with Server(token="xoxb-drc", people={"ada@example.org": "UADA"}) as slack:
-        deliver(eyes, Slack("xoxb-drc", url=slack.url))
-        told = slack.messages[-1].text
-    eyes.close()
+    told = last_told(db, postgres, database)
     assert told.startswith("bert ended and is nowhere else.")
     assert (
         "gpu7 is drained, and it could not be created again: Nobody may use the queue big." in told
@@ -145,12 +156,7 @@ def test_one_that_cannot_be_created_again_is_told_to_its_owner(
 def test_one_that_its_owner_has_again_already_is_no_news(
     operator: Terminal, api: Api, gpu7: str, looking: StandIn, db: Database
 ) -> None:
-    api.create("bert", gpus=1, host="gpu7", queue=["big"])
-    wait_until(lambda: api.show("bert")["state"] == "running", "it runs")
-    operator("host", "drain", "gpu7", "--by", "2030-01-04 18:00", "--move")
-    assert come(api, db) == 1
-    run_sql(db, "UPDATE vessel SET save = false WHERE save RETURNING id")  # it could not be saved
-    wait_until(lambda: states(api)[-1] == "buried", "it has ended")
+    end_for_good(operator, api, db)
     assert re.search("drained .*; 1 home still to leave it", operator("host", "show", "gpu7").out)
     run_sql(db, "DELETE FROM message RETURNING id")
     api.create("bert", gpus=1, host="gpu1")
@@ -175,12 +181,7 @@ def test_an_owner_hears_of_a_home_that_could_not_come_along(
         "another is made",
     )
     wait_until(lambda: api.show("bert")["state"] == "running", "it runs")
-    run_sql(db, "UPDATE owner SET name = 'ada@example.org' WHERE login = 'ada' RETURNING id")
-    eyes = Database(postgres.url("drc_undertaker", database), size=2)
-    with Server(token="xoxb-drc", people={"ada@example.org": "UADA"}) as slack:
-        deliver(eyes, Slack("xoxb-drc", url=slack.url))
-        told = slack.messages[-1].text
-    eyes.close()
+    told = last_told(db, postgres, database)
     assert told.startswith("bert began without your home.")
     assert "your home there could not come along: gpu1 has no room for 3 GiB" in told
 
